@@ -1,0 +1,56 @@
+# Two commands matter: `make run` and `make test`. Both set up .venv themselves and are quick the second time.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# What to run: make run ARGS="provider=lmstudio task=extract"
+ARGS ?=
+
+.PHONY: help run test test-fast lint format bench clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: $(VENV)/.installed ## the main job: classify example sentences, by LM Studio if it is there, else by the embedded model
+	@$(BIN)/python run.py $(ARGS)
+
+test: $(VENV)/.installed-dev ## every test, with coverage
+	@echo "== tests"
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term
+
+test-fast: $(VENV)/.installed-dev ## the tests that need neither the model nor seconds
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+lint: $(VENV)/.installed-dev ## ruff and mypy --strict
+	@echo "== ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "== mypy"
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## put the code into its format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev ## what routing costs, side by side with its peers
+	@$(BIN)/python benchmarks/overhead.py
+
+clean: ## remove what make made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* dist
+
+$(VENV)/bin/python:
+	@echo "== making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --constraint constraints.txt --upgrade pip
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/bin/python
+	@echo "== installing lmroute with pinned dependencies (about a minute, once)"
+	@$(PIP) install --constraint constraints.txt --editable '.[embedded,ui]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "== installing what the tests need"
+	@$(PIP) install --constraint constraints.txt --editable '.[dev,sweep]'
+	@touch $@
