@@ -1,0 +1,141 @@
+"""What Hydra, OmegaConf and PyYAML complain about, said in the words of a person who writes configuration."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmroute.config import paths
+from lmroute.config.provenance import COMMAND_LINE, Locate, dotted, undotted
+from lmroute.config.secrecy import masked, names_secret, scrubbed
+from lmroute.diagnostics import Diagnostic, Location
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import yaml
+
+    from lmroute.config.marks import KeyPath
+
+
+REFERENCE = "secrets are references: auth_token: {env: NAME}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``did you mean 'x'?``, or nothing when no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean '{near[0]}'?" if near else ""
+
+
+def instead(word: str, known: Iterable[str]) -> str:
+    """What to write for an unknown key: the known one it resembles, or how a secret is given."""
+    return did_you_mean(word, known) or (REFERENCE if names_secret(word) else "")
+
+
+def selection(ids: Iterable[str]) -> str:
+    """The override that selects these providers."""
+    return f"provider=[{','.join(ids)}]"
+
+
+def syntax(error: yaml.MarkedYAMLError) -> Diagnostic:
+    """A file that is not YAML, or has a key twice."""
+    mark = error.problem_mark or error.context_mark
+    place = Location(paths.shown(Path(mark.name)), mark.line + 1, mark.column + 1) if mark else Location("<yaml>")
+    return Diagnostic("LMR001", f"not valid YAML: {error.problem or error.context}", place)
+
+
+def unparsable(override: str, message: str) -> Diagnostic:
+    """An override that Hydra's grammar does not know."""
+    shown = masked(override)
+    reason = _first(message.removeprefix(f"Error parsing override '{override}'"))
+    # The reason quotes parts of the override, so it goes where the override goes.
+    detail = f": {reason}" if reason and shown == override else ""
+    advice = """quote a value with special characters twice: 'key="value"'""" if "=" in override else "write key=value"
+    return Diagnostic("LMR201", f"this override cannot be read{detail}", _command_line(shown), help=advice)
+
+
+def missing_option(group: str, name: str, known: Sequence[str], overrides: Sequence[str]) -> Diagnostic:
+    """A file that a group does not have."""
+    override = override_of(group, overrides)
+    place = _command_line(masked(override)) if override else Location(paths.shown(paths.shipped("conf")))
+    listed = f"there are {', '.join(known)}" if known else f"there is no group '{group}'"
+    return Diagnostic(
+        code="LMR201",
+        key=group,
+        message=f"there is no {group} '{name}'",
+        location=place,
+        help=did_you_mean(name, known) or listed,
+    )
+
+
+def several_values(override: str) -> Diagnostic:
+    """A sweep where there is only one run."""
+    advice = "a list is written key=[a,b]; to sweep over the values, add -m"
+    return Diagnostic("LMR201", "several values for one run", _command_line(masked(override)), help=advice)
+
+
+def absent_key(
+    key: str, override: str, selected: Sequence[str], known_keys: Callable[[KeyPath], Sequence[str]]
+) -> Diagnostic:
+    """An override of a key that no chosen file has.
+
+    Args:
+        selected: the ids of the selected provider profiles.
+        known_keys: the keys that the schemas allow in the mapping at a path.
+    """
+    path = undotted(key)
+    place = _command_line(masked(override))
+    known = known_keys(path[:-1])
+    if len(path) > 1 and path[0] == "providers" and path[1] not in selected:
+        message, advice = _unselected(path[1], selected)
+    elif path[-1] in known:
+        message, advice = "no chosen file has this key", f"to add it, write +{place.override}"
+    else:
+        message, advice = "unknown key", instead(path[-1], known)
+    return Diagnostic("LMR201", message, place, dotted(path), advice)
+
+
+def unresolved(key: str, message: str, locate: Locate) -> Diagnostic:
+    """An interpolation that leads nowhere."""
+    reason = _first(message)
+    advice = ""
+    if variable := re.search(r"Environment variable '(\w+)' not found", reason):
+        reason = f"the environment variable {variable[1]} is not set"
+        advice = f"set it, or give a default: ${{oc.env:{variable[1]},default}}"
+    path = undotted(key)
+    return Diagnostic("LMR203", reason[:1].lower() + reason[1:], locate(path), dotted(path), advice)
+
+
+def other(message: str, overrides: Sequence[str]) -> Diagnostic:
+    """Anything else that keeps a configuration from being composed."""
+    text = scrubbed(_first(message), overrides)
+    named = [override for override in overrides if override.partition("=")[0].lstrip("+~") in message]
+    # Hydra does not always say which override it means; a single one it must be.
+    guilty = (named or (overrides if len(overrides) == 1 else [""]))[0]
+    place = _command_line(masked(guilty)) if overrides else Location(paths.shown(paths.shipped("conf")))
+    return Diagnostic("LMR201", f"cannot be composed: {text}", place)
+
+
+def _unselected(provider: str, selected: Sequence[str]) -> tuple[str, str]:
+    known = paths.options("provider")
+    if provider in known:
+        return f"profile '{provider}' is not selected", f"add it: {selection([*selected, provider])}"
+    return f"there is no profile '{provider}'", did_you_mean(provider, known) or f"there are {', '.join(known)}"
+
+
+def _first(message: str) -> str:
+    """The first paragraph in one line, without pointers to Hydra's manual and dumps of its state."""
+    wanted = re.split(r"\n\s*\n|\n\s*(?:See https?:|full_key:|Config search path:)", message.strip())[0]
+    return " ".join(wanted.split())
+
+
+def override_of(key: str, overrides: Sequence[str]) -> str:
+    """The last override of a key or group; empty when there is none."""
+    keys = [override.partition("=")[0].lstrip("+~").partition("@")[0] for override in overrides]
+    return next((override for k, override in zip(keys[::-1], overrides[::-1], strict=True) if k == key), "")
+
+
+def _command_line(override: str) -> Location:
+    return Location(COMMAND_LINE, override=override)

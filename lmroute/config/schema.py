@@ -1,0 +1,108 @@
+"""The contract: a composed document against the JSON Schemas of ``schemas/v1``, all findings at once."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+from lmroute.config.breaches import Breach, diagnostics
+from lmroute.config.paths import shipped
+from lmroute.config.provenance import dotted
+from lmroute.diagnostics import Diagnostic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from referencing._core import Resolver
+
+    from lmroute.config.marks import KeyPath
+    from lmroute.config.provenance import Locate
+
+Schema: TypeAlias = dict[str, Any]
+
+_ROOT = "config.schema.json"
+_OPEN = "???"
+"""How Hydra and OmegaConf write a value that somebody else must give."""
+
+
+def check(document: Any, locate: Locate) -> list[Diagnostic]:
+    """Every way in which a composed document breaks the schemas, in the order of their places.
+
+    LMR101 a key or value is missing, LMR102 an unknown key, LMR103 a bad value, LMR005 a literal secret.
+    """
+    breaches = map(Breach.of, validator().iter_errors(document))
+    found = list(_gaps(document, locate))
+    for breach in breaches:
+        if not _unwritten(breach.instance):  # said already
+            found.extend(diagnostics(breach, locate))
+    return sorted(dict.fromkeys(found), key=lambda finding: (finding.location, finding.key, finding.code))
+
+
+def known_keys(path: KeyPath) -> list[str]:
+    """The keys the schemas allow in the mapping at ``path``; none where it is no mapping of fixed keys."""
+    root = schema(_ROOT)
+    here, resolver = root, _registry().resolver(root["$id"])
+    for step in path:
+        others = here.get("items" if step.isdecimal() else "additionalProperties")
+        inner = here.get("properties", {}).get(step, others)
+        if not isinstance(inner, dict):
+            return []
+        here, resolver = _followed(inner, resolver)
+    return list(here.get("properties", ()))
+
+
+@cache
+def schema(name: str) -> Schema:
+    """A schema file, parsed: ``schema("provider.schema.json")``."""
+    contents: Schema = json.loads((shipped("schemas") / "v1" / name).read_text(encoding="utf-8"))
+    return contents
+
+
+@cache
+def validator(name: str = _ROOT) -> Draft202012Validator:
+    """A validator of one of the schemas that finds the others on disk."""
+    return Draft202012Validator(schema(name), registry=_registry())
+
+
+@cache
+def _registry() -> Registry[Any]:
+    names = sorted(file.name for file in (shipped("schemas") / "v1").glob("*.schema.json"))
+    return Registry[Any]().with_resources((schema(name)["$id"], Resource.from_contents(schema(name))) for name in names)
+
+
+def _followed(here: Schema, resolver: Resolver[Any]) -> tuple[Schema, Resolver[Any]]:
+    while "$ref" in here:
+        target = resolver.lookup(here["$ref"])
+        here, resolver = target.contents, target.resolver
+    return here, resolver
+
+
+def _gaps(document: Any, locate: Locate) -> Iterator[Diagnostic]:
+    """The values of a document that JSON Schema does not judge."""
+    for path, value in _leaves(document, ()):
+        if value == _OPEN:
+            advice = f"give it: {dotted(path)}=…"
+            yield Diagnostic("LMR101", "a value must be given", locate(path), dotted(path), advice)
+        elif _unwritten(value):
+            yield Diagnostic("LMR103", "is not a finite number", locate(path), dotted(path))
+
+
+def _unwritten(value: Any) -> bool:
+    """Whether JSON has no such value: one that is left open, and what is no finite number."""
+    return value == _OPEN or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _leaves(node: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _leaves(value, (*path, str(key)))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _leaves(value, (*path, str(index)))
+    else:
+        yield path, node

@@ -1,0 +1,48 @@
+"""Fixtures of the config tests: nobody's own configuration takes part, overlays are made on the spot."""
+
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from lmroute.config import load
+from lmroute.diagnostics import Diagnostic
+from lmroute.errors import ConfigError
+
+
+class Overlay(Protocol):
+    def __call__(self, **files: str) -> Path: ...
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_configuration(tmp_path, monkeypatch):
+    monkeypatch.setenv("LMROUTE_CONFIG_HOME", str(tmp_path / "nobody"))
+
+
+@pytest.fixture
+def overlay(tmp_path, monkeypatch) -> Overlay:
+    """Make an overlay folder: ``overlay(provider__mine="...")`` writes provider/mine.yaml into it."""
+
+    def make(**files: str) -> Path:
+        folder = tmp_path / "own"
+        for name, text in files.items():
+            file = folder.joinpath(*name.split("__")).with_suffix(".yaml")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        monkeypatch.setenv("LMROUTE_CONFIG_HOME", str(folder))
+        monkeypatch.chdir(tmp_path)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def findings():
+    """The findings that loading with some overrides raises."""
+
+    def find(*overrides: str) -> tuple[Diagnostic, ...]:
+        with pytest.raises(ConfigError) as raised:
+            load(overrides)
+        return raised.value.diagnostics
+
+    return find

@@ -1,0 +1,133 @@
+"""What we ship: every option composes, keeps to the schemas and holds what it promises."""
+
+import csv
+import itertools
+import re
+
+import pytest
+
+from lmroute.config import load, paths
+from lmroute.config.schema import schema
+from lmroute.errors import ConfigError
+from lmroute.model import AUTO, Locality, Order, Privacy, Selector, Test
+
+CONF = paths.shipped("conf")
+OPTIONS = {
+    group: sorted(f.stem for f in (CONF / group).iterdir()) for group in ("provider", "routing", "task", "adapter")
+}
+POLICIES, PROVIDERS = OPTIONS["routing"], OPTIONS["provider"]
+EXTRA = {
+    "openai_compatible": ["providers.openai_compatible.endpoint=http://127.0.0.1:9"],
+    "ask": ["task.question=Why?"],
+}
+ADDRESSES = {
+    "lmstudio": "http://127.0.0.1:1234",
+    "ollama": "http://127.0.0.1:11434",
+    "llamacpp": "http://127.0.0.1:8080",
+    "vllm": "http://127.0.0.1:8000",
+    "sglang": "http://127.0.0.1:30000",
+}
+
+
+def test_there_is_a_profile_for_every_type():
+    types = {load([f"provider={name}", *EXTRA.get(name, ())]).providers[name].type for name in PROVIDERS}
+    assert types == set(schema("provider.schema.json")["$defs"]["type"]["enum"])
+
+
+@pytest.mark.parametrize(("group", "name"), [(g, n) for g in ("task", "adapter", "routing") for n in OPTIONS[g]])
+def test_every_option_of_a_group_loads_and_is_called_like_its_file(group, name):
+    stack = load([f"{group}={name}", *EXTRA.get(name, ())])
+    assert {"task": stack.task.name, "adapter": stack.adapter, "routing": stack.policy.name}[group] == name
+
+
+def test_the_defaults_work_on_a_bare_machine():
+    stack = load()
+    assert list(stack.providers) == ["lmstudio", "embedded"]
+    assert (stack.policy.name, stack.task.name, stack.adapter, stack.seed) == (
+        "local_first",
+        "sentiment",
+        "auto",
+        0,
+    )
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_profile_of_a_local_server_is_free_and_stays_here_and_any_other_needs_a_key(name):
+    profile = load([f"provider={name}", *EXTRA.get(name, ())]).providers[name]
+    if name in ADDRESSES:
+        assert profile.endpoint == ADDRESSES[name]
+        assert (profile.locality, profile.models) == (Locality.LOOPBACK, (AUTO,))
+        assert profile.auth_token is None or profile.auth_token.optional
+    elif name == "embedded":
+        assert (profile.locality, profile.auth_token, profile.context_window) == (
+            Locality.EMBEDDED,
+            None,
+            4096,
+        )
+    else:
+        assert profile.locality is Locality.CLOUD
+        assert profile.auth_token is not None
+    if profile.locality is not Locality.CLOUD:
+        assert (profile.cost.input_per_mtok, profile.cost.output_per_mtok) == (0, 0)
+
+
+def test_a_server_of_any_kind_must_be_given_its_address(findings):
+    [finding] = findings("provider=openai_compatible")
+    assert (finding.code, finding.key) == ("LMR101", "providers.openai_compatible.endpoint")
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_private_work_never_goes_to_the_cloud(name):
+    policy = load([f"routing={name}"]).policy
+    first = min(policy.rules, key=lambda rule: rule.priority)
+    assert first.when == Test("privacy", "eq", Privacy.PRIVATE)
+    for use in first.use:
+        assert isinstance(use, Selector)
+        assert use.locality
+        assert use.locality <= {Locality.LOOPBACK, Locality.EMBEDDED}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_takes_what_its_name_says_first(name):
+    rule = load([f"routing={name}"]).policy.rules[-1]
+    if name == "cost_first":
+        assert rule.use == (Selector(order=Order.COST),)
+        return
+    localities = [use.locality for use in rule.use]
+    assert (localities[0] == {Locality.CLOUD}) == (name == "cloud_first")
+    assert any(Locality.CLOUD in one for one in localities) == (name != "local_only")
+    assert {Locality.EMBEDDED} in localities
+
+
+@pytest.mark.parametrize(("provider", "policy"), list(itertools.product(["embedded", "openai"], POLICIES)))
+def test_any_provider_goes_with_any_policy_that_does_not_forbid_it(provider, policy):
+    if (provider, policy) == ("openai", "local_only"):
+        with pytest.raises(ConfigError, match="LMR302"):
+            load([f"provider={provider}", f"routing={policy}"])
+    else:
+        assert load([f"provider={provider}", f"routing={policy}"])
+
+
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_a_file_begins_with_its_package_and_names_its_schema(file):
+    lines = file.read_text(encoding="utf-8").splitlines()
+    group = file.parent.name if file.parent != CONF else "config"
+    package = {"provider": f"# @package providers.{file.stem}", "adapter": "# @package _global_"}.get(group)
+    if package:
+        assert lines.pop(0) == package, "Hydra takes the header only from the first line"
+    match = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", lines[0])
+    assert match
+    assert (file.parent / match[1]).resolve() == paths.shipped("schemas") / "v1" / f"{group}.schema.json"
+    assert any(line.startswith("# ") for line in lines[1:]) or group == "provider", "say what it is for"
+
+
+@pytest.mark.parametrize(
+    ("task", "columns"),
+    [("sentiment", ["text", "label"]), ("extract", ["note", "item", "quantity", "city"]),
+     ("qa", ["context", "question", "answer"])],
+)  # fmt: skip
+def test_a_tasks_data_has_the_columns_its_file_speaks_of(task, columns):
+    data = paths.shipped(load([f"task={task}"]).task.data)
+    with data.open(encoding="utf-8", newline="") as file:
+        assert next(csv.reader(file)) == columns
+    assert ",".join(columns) in (CONF / "task" / f"{task}.yaml").read_text(encoding="utf-8")

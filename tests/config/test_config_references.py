@@ -1,0 +1,129 @@
+"""Findings about what does not fit together in a document that keeps to the schemas."""
+
+import pytest
+
+from lmroute.config import load
+
+
+def only(found):
+    assert len(found) == 1, found
+    return found[0]
+
+
+def policy(*rules):
+    lines = ["name: mine", "rules:"]
+    for index, rule in enumerate(rules):
+        lines += [f"  - name: rule{index}", f"    use: {rule}"]
+    return "\n".join(lines) + "\n"
+
+
+def test_a_provider_that_is_not_selected(overlay, findings):
+    overlay(routing__mine=policy("[embedded]", "[embedded, openai]"))
+    finding = only(findings("provider=[lmstudio,embedded]", "routing=mine"))
+    assert (finding.code, finding.key) == ("LMR301", "routing.rules.1.use.1")
+    assert str(finding.location) == "own/routing/mine.yaml:6:21"
+    assert finding.message == "rule 'rule1': provider 'openai' is not selected"
+    assert finding.help == "add it: provider=[lmstudio,embedded,openai]"
+    assert load(["provider=[lmstudio,embedded,openai]", "routing=mine"]).policy.name == "mine"
+
+
+def test_a_provider_that_does_not_exist(overlay, findings):
+    overlay(routing__mine=policy("[embeded]", "[embedded]", "[qqq]"))
+    misspelt, unknown = findings("provider=embedded", "routing=mine")
+    assert misspelt.message == "rule 'rule0': there is no provider 'embeded'"
+    assert misspelt.help == "did you mean 'embedded'?"
+    assert unknown.help == "selected: embedded"
+
+
+def test_a_model_that_the_profile_does_not_list(overlay, findings):
+    overlay(routing__mine=policy("[openai/gpt-9]", "[openai/gpt-4.1-mini]", "[openai]"))
+    finding = only(findings("provider=openai", "routing=mine"))
+    assert (finding.code, finding.key) == ("LMR301", "routing.rules.0.use.0")
+    assert "lists no model 'gpt-9'" in finding.message
+    assert finding.help == "it lists gpt-4.1-mini"
+
+
+def test_a_server_that_is_asked_for_its_models_may_have_any(overlay):
+    overlay(routing__mine=policy("[lmstudio/org/whatever]"))
+    assert load(["provider=lmstudio", "routing=mine"]).policy.rules[0].use[0].model == "org/whatever"
+
+
+@pytest.mark.parametrize(
+    ("use", "provider"),
+    [
+        ("[{select: {locality: [cloud]}}]", "embedded"),
+        ("[{select: {types: [ollama]}}]", "embedded"),
+        ("[{select: {tags: [fast, slow]}}]", "embedded"),
+        ("[{select: {tags: [local], locality: [loopback]}}]", "embedded"),
+    ],
+)
+def test_a_policy_that_can_never_choose(use, provider, overlay, findings):
+    overlay(routing__mine=policy(use, use))
+    finding = only(findings(f"provider={provider}", "routing=mine"))
+    assert (finding.code, finding.key) == ("LMR302", "routing.rules")
+    assert "policy 'mine' can never choose a provider" in finding.message
+    assert finding.help.endswith("embedded")
+
+
+def test_one_rule_without_candidates_is_no_error_while_another_has_one(overlay):
+    overlay(routing__mine=policy("[{select: {locality: [cloud]}}]", "[{select: {tags: [local]}}]"))
+    assert load(["provider=embedded", "routing=mine"])
+
+
+def test_providers_that_are_switched_off_cannot_be_chosen(findings):
+    finding = only(findings("provider=embedded", "+providers.embedded.enabled=false"))
+    assert finding.code == "LMR302"
+    assert load(["provider=[embedded,lmstudio]", "+providers.embedded.enabled=false"])
+
+
+def test_no_provider_at_all_is_the_only_thing_to_say(findings):
+    finding = only(findings("provider=[]", "task=ask"))
+    assert (finding.code, finding.key) == ("LMR305", "providers")
+    assert finding.location.override == "provider=[]"
+    assert "lmstudio" in finding.help
+
+
+def test_two_rules_of_one_name(findings):
+    finding = only(findings("routing.rules.1.name=private"))
+    assert (finding.code, finding.key) == ("LMR306", "routing.rules.1.name")
+    assert finding.location.override == "routing.rules.1.name=private"
+
+
+def test_a_profile_under_another_name_than_its_id(findings):
+    finding = only(findings("+provider@providers.backup=openai"))
+    assert (finding.code, finding.key) == ("LMR307", "providers.backup.id")
+    assert finding.help.endswith("providers.backup.id=backup")
+    stack = load(["+provider@providers.backup=openai", "providers.backup.id=backup"])
+    assert stack.providers["backup"].type == "openai"
+
+
+def test_a_locality_that_cannot_be_true(findings):
+    finding = only(findings("providers.lmstudio.endpoint=http://10.0.0.7:1234"))
+    assert (finding.code, finding.key) == ("LMR308", "providers.lmstudio.locality")
+    assert finding.help.endswith("providers.lmstudio.locality=private")
+    assert load(["providers.lmstudio.endpoint=http://10.0.0.7:1234", "providers.lmstudio.locality=private"])
+
+
+def test_a_range_with_its_ends_the_wrong_way_round(findings):
+    when = "{any: [{prompt_tokens: {between: [9, 3]}}, {max_output_tokens: {between: [3, 3]}}]}"
+    finding = only(findings(f"+routing.rules.1.when={when}"))
+    assert (finding.code, finding.key) == ("LMR103", "routing.rules.1.when.any.0.prompt_tokens.between")
+    assert finding.message == "nothing lies between 9 and 3"
+
+
+@pytest.mark.parametrize("question", ["", "task.question=''", "task.question='  '"])
+def test_ask_without_a_question(question, findings):
+    finding = only(findings("task=ask", *filter(None, [question])))
+    assert (finding.code, finding.key) == ("LMR101", "task.question")
+    assert "needs a question" in finding.message
+    assert load(["task=ask", 'task.question="Why?"']).task.question == "Why?"
+
+
+def test_a_task_without_its_data(findings):
+    finding = only(findings("task.data=null"))
+    assert (finding.code, finding.key) == ("LMR101", "task.data")
+
+
+def test_everything_that_does_not_fit_is_said_at_once(findings):
+    found = findings("task=ask", "routing.rules.1.use=[openai]", "routing.rules.1.name=private")
+    assert {finding.code for finding in found} == {"LMR101", "LMR301", "LMR306"}
