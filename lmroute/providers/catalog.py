@@ -1,0 +1,94 @@
+"""The kinds of server lmroute knows, as data. A new OpenAI-compatible server is one row here and one YAML profile.
+
+``dialect`` is what the server speaks; ``compat`` names DSPy's (lm15's) preset of its spellings; ``path`` is what stands
+between the endpoint and ``/chat/completions``; ``endpoint`` is a service's fixed address.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from lmroute.model import Profile
+
+
+class Dialect(StrEnum):
+    """What is spoken on the wire."""
+
+    OPENAI_CHAT = "openai-chat"
+    ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
+    LITELLM = "litellm"
+    """Not a wire format: LiteLLM's engine takes over, for servers DSPy has no native dialect for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerType:
+    """One row of the catalogue.
+
+    Attributes:
+        lists_models: whether ``GET {base}/models`` tells what ``models: [auto]`` may mean.
+        strict_model: whether the server is known to answer with another model than the one asked for.
+    """
+
+    dialect: Dialect
+    compat: str = "openai"
+    path: str = "/v1"
+    endpoint: str | None = None
+    lists_models: bool = True
+    strict_model: bool = False
+
+
+# lm15 has no llama.cpp preset; its LM Studio one says the same: max_tokens, system role, no reasoning dial.
+_LLAMA_CPP = ServerType(Dialect.OPENAI_CHAT, compat="lmstudio")
+
+TYPES: dict[str, ServerType] = {
+    "lmstudio": ServerType(Dialect.OPENAI_CHAT, compat="lmstudio", strict_model=True),
+    "embedded": _LLAMA_CPP,
+    "llamacpp": _LLAMA_CPP,
+    "ollama": ServerType(Dialect.OPENAI_CHAT, compat="ollama"),
+    "vllm": ServerType(Dialect.OPENAI_CHAT, compat="vllm"),
+    "sglang": ServerType(Dialect.OPENAI_CHAT, compat="sglang"),
+    "openai_compatible": ServerType(Dialect.OPENAI_CHAT),
+    "openai": ServerType(Dialect.OPENAI_CHAT, endpoint="https://api.openai.com"),
+    "openrouter": ServerType(
+        Dialect.OPENAI_CHAT, compat="openrouter", path="/api/v1", endpoint="https://openrouter.ai"
+    ),
+    "anthropic": ServerType(Dialect.ANTHROPIC, endpoint="https://api.anthropic.com"),
+    "gemini": ServerType(
+        Dialect.GEMINI, path="/v1beta", endpoint="https://generativelanguage.googleapis.com", lists_models=False
+    ),
+    "litellm": ServerType(Dialect.LITELLM, lists_models=False),
+}
+
+# What people paste: the address from a browser, from LM Studio's page, from a LiteLLM or OpenAI snippet.
+_PASTED_SUFFIXES = ("/chat/completions", "/models", "/api/v1", "/api/v0", "/v1beta", "/v1")
+
+
+def server_root(endpoint: str) -> str:
+    """An endpoint as typed, without query, trailing slashes and API path: ``http://h:1234/v1/`` is ``http://h:1234``."""
+    parts = urlsplit(endpoint.strip())
+    path = parts.path.rstrip("/")
+    shortened = True
+    while shortened:
+        shortened = False
+        for suffix in _PASTED_SUFFIXES:
+            if path.endswith(suffix):
+                path, shortened = path.removesuffix(suffix).rstrip("/"), True
+    return urlunsplit((parts.scheme.lower(), parts.netloc, path, "", ""))
+
+
+def base_url(profile: Profile, endpoint: str | None = None) -> str:
+    """The address requests go under, API path included, without a trailing slash.
+
+    Args:
+        endpoint: where the server is, when only the run knows (embedded); else the profile's or the service's own.
+    """
+    row = TYPES[profile.type]
+    address = endpoint or profile.endpoint or row.endpoint
+    if address is None:
+        raise ValueError(f"provider {profile.id!r} of type {profile.type!r} has no endpoint")
+    return server_root(address) + row.path
