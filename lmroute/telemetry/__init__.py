@@ -1,0 +1,1 @@
+"""What happened, as data: call records and where they go."""
