@@ -1,0 +1,125 @@
+"""The facts about a request that predicates read: from the request itself, from DSPy's settings, and from the caller.
+
+``lmroute.task`` keeps what the caller says in DSPy's own context, because that is what ``dspy.Parallel``, ``Evaluate``
+and ``streamify`` carry into their threads.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import dspy
+
+from lmroute.model import Attributes, Privacy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dspy.lm15 import Request
+
+_SETTING = "lmroute_scope"
+_CHARS_PER_TOKEN = 4
+"""English prose in the tokenizers of today's models; an estimate is all that choosing needs."""
+
+_IMAGE_PARTS = frozenset({"image", "video", "document"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the caller says about the work in hand."""
+
+    task: str = ""
+    privacy: Privacy = Privacy.INTERNAL
+    tags: frozenset[str] = frozenset()
+
+
+@contextmanager
+def task(name: str | None = None, *, privacy: Privacy | str | None = None, tags: Iterable[str] = ()) -> Iterator[None]:
+    """Say what the calls inside are for, so that the policy can tell.
+
+    Nests: an inner task keeps what it does not restate, adds its tags, and can only make the work *more* private.
+
+    Args:
+        name: what rules see as ``task``.
+        privacy: ``public``, ``internal`` or ``private``.
+        tags: labels that rules see in ``tags``.
+
+    Raises:
+        ValueError: ``privacy`` is none of the three.
+    """
+    outer = _scope()
+    inner = Scope(
+        task=outer.task if name is None else name,
+        privacy=outer.privacy if privacy is None else _stricter(outer, Privacy(privacy)),
+        tags=outer.tags | frozenset(tags),
+    )
+    with dspy.context(**{_SETTING: inner}):
+        yield
+
+
+def attributes_of(request: Request, *, stream: bool = False) -> Attributes:
+    """The attributes of one request, with those of the surrounding ``task`` and DSPy program."""
+    config = request.config
+    return replace(
+        ambient(),
+        needs_tools=bool(request.tools),
+        needs_response_schema=config.response_format is not None,
+        needs_vision=_has_images(request),
+        needs_reasoning=config.reasoning is not None,
+        prompt_tokens=estimate_tokens(request),
+        max_output_tokens=config.max_tokens or 0,
+        stream=stream,
+    )
+
+
+def ambient() -> Attributes:
+    """What is known before a request exists: the task and the DSPy program that is about to ask."""
+    scope = _scope()
+    callers = dspy.settings.caller_modules or ()
+    return Attributes(
+        task=scope.task,
+        module=_module_name(callers),
+        signature=_signature_name(callers),
+        tags=scope.tags,
+        privacy=scope.privacy,
+    )
+
+
+def estimate_tokens(request: Request) -> int:
+    """Tokens of the prompt: its characters divided by four, rounded up."""
+    characters = len(request.system) if isinstance(request.system, str) else _length(request.system or ())
+    characters += sum(_length(message.parts) for message in request.messages)
+    return -(-characters // _CHARS_PER_TOKEN)
+
+
+def _length(parts: Iterable[Any]) -> int:
+    return sum(len(getattr(part, "text", None) or "") for part in parts)
+
+
+def _has_images(request: Request) -> bool:
+    return any(part.type in _IMAGE_PARTS for message in request.messages for part in message.parts)
+
+
+def _scope() -> Scope:
+    scope = dspy.settings.get(_SETTING)
+    return scope if isinstance(scope, Scope) else Scope()
+
+
+def _stricter(outer: Scope, wanted: Privacy) -> Privacy:
+    """Inside private work everything stays private; outside, the caller's word counts, ``public`` included."""
+    return outer.privacy if outer.privacy is Privacy.PRIVATE else wanted
+
+
+def _module_name(callers: Sequence[Any]) -> str:
+    """The innermost module that is the user's own class; else the outermost of DSPy's."""
+    names = [type(module) for module in callers]
+    own = next((kind for kind in reversed(names) if not kind.__module__.startswith("dspy.")), None)
+    chosen = own or (names[0] if names else None)
+    return chosen.__name__ if chosen else ""
+
+
+def _signature_name(callers: Sequence[Any]) -> str:
+    signature = getattr(callers[-1], "signature", None) if callers else None
+    return getattr(signature, "__name__", "")

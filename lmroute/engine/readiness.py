@@ -1,0 +1,171 @@
+"""Get a provider ready to be called: its address, its token, the model that ``auto`` stands for.
+
+Ready means nothing was sent yet that costs anything. What was found is kept until ``forget``, which the engine calls
+when a call shows that it is no longer so (server gone, model unloaded).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+
+from dspy import lm15
+
+from lmroute import secrets
+from lmroute.engine.verdicts import NotReadyError
+from lmroute.errors import (
+    LmrouteError,
+    MissingExtra,
+    ProviderUnavailable,
+    SecretError,
+    ServerUnreachable,
+    TokenRefused,
+)
+from lmroute.model import AUTO, Candidate
+from lmroute.providers import catalog, lmstudio
+from lmroute.providers.http import get_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lmroute.model import Profile, Secret
+    from lmroute.providers.embedded import Fetch
+
+T = TypeVar("T")
+OnFetch: TypeAlias = "Callable[[Fetch], None]"
+"""Told how far the fetch of the embedded weights is, while one is under way."""
+
+_EMBEDDED_WINDOW = 4096  # tokens; enough for prompts of a page, small enough for any machine
+
+_AS_LM15: tuple[tuple[type[LmrouteError], type[lm15.LM15Error]], ...] = (
+    (SecretError, lm15.NotConfiguredError),
+    (MissingExtra, lm15.NotConfiguredError),
+    (ServerUnreachable, lm15.TransportError),
+    (TokenRefused, lm15.AuthError),
+    (LmrouteError, NotReadyError),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a provider is and how to get in. ``address`` is a base URL with its API path."""
+
+    address: str
+    token: Secret | None
+    window: int | None = None
+
+
+class Server(Protocol):
+    """What a started embedded model offers (``lmroute.providers.embedded.EmbeddedServer``)."""
+
+    base_url: str
+    api_key: Secret
+    context_window: int
+
+    def close(self) -> None:
+        """Let go of it; the last holder ends the process."""
+
+
+class Readiness:
+    """One provider's place and models, found on first use. Safe to ask from many threads."""
+
+    def __init__(self, profile: Profile, windows: dict[Candidate, int], on_fetch: OnFetch | None = None) -> None:
+        self.profile = profile
+        self._on_fetch = on_fetch
+        self._windows = windows
+        self._lock = threading.Lock()
+        self._place: Place | None = None
+        self._models: dict[str, str] = {}
+        self._server: Server | None = None
+
+    def place(self) -> Place:
+        """Where to send requests.
+
+        Raises:
+            lm15.NotConfiguredError: a secret is missing.
+            NotReadyError: the embedded model could not be started.
+        """
+        with self._lock:
+            if self._place is None:
+                self._place = self._ready(self._find_place)
+            return self._place
+
+    def model(self, name: str) -> str:
+        """The model to ask for; ``auto`` is looked up on the server once.
+
+        Raises:
+            NotReadyError: the server could not be asked, or has no chat model.
+        """
+        place = self.place()
+        with self._lock:
+            if name not in self._models:
+                self._models[name] = self._ready(lambda: self._find_model(name, place))
+            return self._models[name]
+
+    def forget(self) -> None:
+        """Look everything up again next time. An embedded server is held until then: other calls may be using it."""
+        with self._lock:
+            self._place, self._models = None, {}
+
+    def close(self) -> None:
+        """Forget, and let go of an embedded server."""
+        self.forget()
+        with self._lock:
+            self._hold(None)
+
+    def _ready(self, find: Callable[[], T]) -> T:
+        try:
+            return find()
+        except LmrouteError as error:
+            kind = next(kind for source, kind in _AS_LM15 if isinstance(error, source))
+            raise kind(str(error), provider=self.profile.id) from error
+
+    def _find_place(self) -> Place:
+        profile = self.profile
+        if profile.type == "embedded":
+            return self._start_embedded()
+        token = secrets.resolve(profile.auth_token) if profile.auth_token else None
+        return Place(catalog.base_url(profile), token)
+
+    def _start_embedded(self) -> Place:
+        from lmroute.providers.embedded import EmbeddedServer  # noqa: PLC0415 - starts nothing unless it is used
+
+        server = EmbeddedServer.acquire(
+            Path(self.profile.model_path).expanduser() if self.profile.model_path else None,
+            context_window=self.profile.context_window or _EMBEDDED_WINDOW,
+            load_s=self.profile.timeouts.load_s,
+            report=self._on_fetch,
+        )
+        self._hold(server)
+        for name in self.profile.models:
+            self._windows[Candidate(self.profile.id, name)] = server.context_window
+        return Place(catalog.base_url(self.profile, server.base_url), server.api_key, server.context_window)
+
+    def _hold(self, server: Server | None) -> None:
+        previous, self._server = self._server, server
+        if previous is not None:
+            previous.close()
+
+    def _find_model(self, name: str, place: Place) -> str:
+        profile = self.profile
+        if name != AUTO:
+            return name
+        if profile.type == "lmstudio":
+            return self._find_lmstudio_model(place)
+        reply = get_json(f"{place.address}/models", locality=profile.locality, token=place.token)
+        listed = reply.body.get("data") if reply.ok and isinstance(reply.body, dict) else None
+        if not listed:
+            raise ProviderUnavailable(f"{place.address} lists no model; name one under providers.{profile.id}.models")
+        return str(listed[0]["id"])
+
+    def _find_lmstudio_model(self, place: Place) -> str:
+        profile, endpoint = self.profile, place.address
+        models = lmstudio.list_models(
+            endpoint, locality=profile.locality, token=place.token, connect_s=profile.timeouts.connect_s
+        )
+        model = lmstudio.choose(models, endpoint)
+        if model.context_window is not None:
+            self._windows[Candidate(profile.id, AUTO)] = model.context_window
+        return model.key

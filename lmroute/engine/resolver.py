@@ -1,0 +1,70 @@
+"""The front door: a configuration in, a ``dspy.LM`` out."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import dspy
+
+from lmroute import config
+from lmroute.engine.adapters import adapter_for
+from lmroute.engine.children import AsyncProviderEngine, ProviderEngine, providers
+from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
+from lmroute.model import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from omegaconf import DictConfig
+
+    from lmroute.engine.readiness import OnFetch
+    from lmroute.model import Candidate
+    from lmroute.telemetry.sink import Sink
+
+
+def build(
+    cfg: Stack | Mapping[str, Any] | DictConfig,
+    *,
+    sink: Sink | None = None,
+    on_fetch: OnFetch | None = None,
+    **lm_kwargs: Any,
+) -> dspy.LM:
+    """The LM that a composed configuration describes.
+
+    Nothing is contacted: servers are asked, and the embedded model is started, when the first call needs them.
+
+    Args:
+        cfg: a ``Stack``, or a composed configuration as ``@hydra.main`` hands it over.
+        sink: where call records go, e.g. ``JsonlSink(path)``; nowhere by default.
+        on_fetch: told the progress when the embedded model's weights have to be fetched.
+        lm_kwargs: request defaults as ``dspy.LM`` takes them (``temperature``, ``max_tokens``, ``cache`` ...).
+
+    Raises:
+        ConfigError: the configuration is wrong; it holds every finding.
+    """
+    stack = cfg if isinstance(cfg, Stack) else config.read(cfg)
+    windows: dict[Candidate, int] = {}
+    made = providers(stack.providers, windows, on_fetch)
+    engine = RoutingEngine(stack, {i: ProviderEngine(p) for i, p in made.items()}, sink=sink, windows=windows)
+    async_engine = AsyncRoutingEngine(
+        stack, {i: AsyncProviderEngine(p) for i, p in made.items()}, sink=sink, windows=windows
+    )
+    # The policy owns every attempt, so DSPy must not retry; the name carries the configuration into DSPy's cache key.
+    options = {"num_retries": 0, **lm_kwargs}
+    return dspy.LM(f"lmroute/{engine.routing.name}", engine=engine, async_engine=async_engine, **options)
+
+
+def load(overrides: str | Sequence[str] = (), *, sink: Sink | None = None, **lm_kwargs: Any) -> dspy.LM:
+    """The LM of lmroute's own configuration with overrides: ``load("provider=lmstudio routing=local_first")``.
+
+    Raises:
+        ConfigError: the overrides or the files are wrong; it holds every finding.
+    """
+    words = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
+    return build(config.load(words), sink=sink, **lm_kwargs)
+
+
+def adapter(lm: dspy.LM) -> dspy.Adapter:
+    """The adapter that an LM's configuration asks for, to be set beside it: ``dspy.configure(lm=lm, adapter=…)``."""
+    return adapter_for(lm.engine.stack)

@@ -1,0 +1,111 @@
+"""What an error means for routing: one table from ``dspy.lm15`` error classes to failures, and which of them fall back.
+
+A failure falls back when another server may well do better. A request that a server calls malformed is malformed
+everywhere, and an unknown exception is a bug, not a reason to try elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dspy import lm15
+
+from lmroute import redact
+from lmroute.model import Failure
+from lmroute.providers.lmstudio import meaning_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lmroute.model import Attempt
+
+
+class ModelSubstitutedError(lm15.UnsupportedModelError):
+    """Another model answered than the one asked for."""
+
+
+class NotReadyError(lm15.TransportError):
+    """The provider could not be made ready: no weights, no loadable model, no listing."""
+
+
+# Most specific class first; every class of lm15's tree is here or below one that is.
+_FAILURES: tuple[tuple[type[lm15.LM15Error], Failure], ...] = (
+    (ModelSubstitutedError, Failure.MODEL_SUBSTITUTED),
+    (NotReadyError, Failure.UNAVAILABLE),
+    (lm15.ContextLengthError, Failure.CONTEXT_LENGTH),
+    (lm15.UnsupportedModelError, Failure.UNSUPPORTED_MODEL),
+    (lm15.InvalidRequestError, Failure.INVALID_REQUEST),
+    (lm15.AuthError, Failure.AUTH),
+    (lm15.BillingError, Failure.BILLING),
+    (lm15.RateLimitError, Failure.RATE_LIMIT),
+    (lm15.TimeoutError, Failure.TIMEOUT),
+    (lm15.ServerError, Failure.SERVER),
+    (lm15.ProviderError, Failure.BAD_REPLY),
+    (lm15.UnsupportedFeatureError, Failure.UNSUPPORTED_FEATURE),
+    (lm15.CapabilityError, Failure.UNSUPPORTED_FEATURE),
+    (lm15.ConfigurationError, Failure.NOT_CONFIGURED),
+    (lm15.TransportError, Failure.TRANSPORT),
+    (lm15.LockTimeoutError, Failure.TRANSPORT),
+    (lm15.StreamAssemblyError, Failure.BAD_REPLY),
+    (lm15.CollectionLimitError, Failure.BAD_REPLY),
+    (lm15.LM15Error, Failure.BAD_REPLY),
+)
+
+FALLBACK: frozenset[Failure] = frozenset(Failure) - {Failure.INVALID_REQUEST}
+"""Failures after which the next candidate is tried, unless the rule says otherwise. After ``context_length`` only
+candidates with a larger window are."""
+
+_CLASSES: dict[Failure, type[lm15.LM15Error]] = {
+    Failure.CONTEXT_LENGTH: lm15.ContextLengthError,
+    Failure.UNSUPPORTED_MODEL: lm15.UnsupportedModelError,
+    Failure.UNAVAILABLE: NotReadyError,
+    Failure.SERVER: lm15.ServerError,
+    Failure.BAD_REPLY: lm15.ProviderError,
+}
+
+
+def classify(error: lm15.LM15Error) -> Failure:
+    """The failure that an lm15 error stands for."""
+    return next(failure for kind, failure in _FAILURES if isinstance(error, kind))
+
+
+def refine(error: lm15.LM15Error) -> lm15.LM15Error:
+    """The same error under the class that its text reveals: local servers say everything with HTTP 400 or 500."""
+    if classify(error) not in {Failure.INVALID_REQUEST, Failure.SERVER, Failure.BAD_REPLY}:
+        return error
+    meaning = meaning_of(error.message)
+    if meaning is None or meaning is classify(error):
+        return error
+    return rebuilt(error, _CLASSES[meaning], error.message)
+
+
+def rebuilt(error: lm15.LM15Error, kind: type[lm15.LM15Error], message: str) -> lm15.LM15Error:
+    """An error of another class or text that keeps what the server told: provider, status, request id, retry hint."""
+    new = kind(
+        message,
+        provider=error.provider,
+        provider_code=error.provider_code,
+        status=error.status,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+    )
+    new.__cause__ = error
+    return new
+
+
+def one_line(error: Exception) -> str:
+    """An error's text without lm15's how-to-fix block, redacted, in one line of at most 300 characters."""
+    text = str(getattr(error, "message", "") or error).partition("\n\n")[0]
+    return redact.text(" ".join(text.split()))[:300] or type(error).__name__
+
+
+def exhausted(attempts: Sequence[Attempt], errors: Sequence[lm15.LM15Error]) -> lm15.LM15Error:
+    """The error of a call whose every attempt failed: it names all that was tried.
+
+    Its class is the last error's, except that a context overflow anywhere wins: DSPy's ReAct shortens its trajectory
+    on that class, which is the one cure the caller has.
+    """
+    decisive = next((e for e in errors if isinstance(e, lm15.ContextLengthError)), errors[-1])
+    kind = next(k for k, _ in _FAILURES if isinstance(decisive, k))
+    tried = "; ".join(f"{a.candidate}: {a.failure} ({a.message})" for a in attempts)
+    return rebuilt(decisive, kind, f"no provider answered. Tried {tried}")
