@@ -1,0 +1,98 @@
+"""Read a task's labelled data, and say what is wrong with it before a model is asked anything."""
+
+from __future__ import annotations
+
+import csv
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmroute.config.paths import shipped
+from lmroute.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lmroute.experiments.tasks import Task
+
+_SHIPPED = "examples/data"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One labelled example. ``line`` is where it begins in its file, 1-based; 0 for a question without a file."""
+
+    line: int
+    inputs: dict[str, str]
+    expected: dict[str, str]
+
+
+def find(name: str, folder: Path) -> Path:
+    """The file that ``task.data`` names: absolute, below ``folder``, or one of lmroute's own.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    path = Path(name).expanduser()
+    own = shipped(_SHIPPED) / path.name
+    choices = [folder / path, own] if path.parent.as_posix() == _SHIPPED else [folder / path]
+    for choice in choices:
+        if choice.is_file():
+            return choice
+    raise DataError(f"{choices[0]}: no such data file; task.data=FILE.csv is taken from the folder you are in")
+
+
+def read(path: Path, task: Task) -> list[Row]:
+    """All rows of a CSV file with a header line, UTF-8.
+
+    Raises:
+        DataError: unreadable, empty, columns missing, or a row incomplete; names the line and the fix.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(_rows(csv.DictReader(file, strict=True), path, task))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: not a CSV file: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if not rows:
+        raise DataError(f"{path}: no rows; it needs a header line {_header(task)} and rows below it")
+    return rows
+
+
+def _rows(reader: csv.DictReader[str], path: Path, task: Task) -> Iterator[Row]:
+    columns = {field: task.column(field) for field in (*task.inputs, *task.outputs)}
+    missing = [column for column in columns.values() if column not in (reader.fieldnames or ())]
+    if missing:
+        found = ", ".join(reader.fieldnames or ()) or "nothing"
+        raise DataError(f"{path}:1: no column {', '.join(missing)} (found {found}); the header must be {_header(task)}")
+    before = reader.line_num
+    for record in reader:
+        line, before = before + 1, reader.line_num
+        empty = [column for column in columns.values() if not (record[column] or "").strip()]
+        if empty:
+            raise DataError(f"{path}:{line}: {', '.join(empty)} is empty; fill it in or remove the row")
+        for field in task.outputs:
+            _check_choice(record[columns[field]], task.choices(field), f"{path}:{line}: {columns[field]}")
+        values = {field: record[column] for field, column in columns.items()}
+        yield Row(line, {f: values[f] for f in task.inputs}, {f: values[f] for f in task.outputs})
+
+
+def _check_choice(value: str, choices: tuple[str, ...], where: str) -> None:
+    if choices and value not in choices:
+        raise DataError(f"{where} is {value!r}; it must be one of {', '.join(choices)}")
+
+
+def _header(task: Task) -> str:
+    return ",".join(task.column(field) for field in (*task.inputs, *task.outputs))
+
+
+def sample(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
+    """At most ``limit`` rows in the order of the file; which ones, the seed decides."""
+    if limit is None or limit >= len(rows):
+        return rows
+    chosen = sorted(random.Random(seed).sample(range(len(rows)), limit))  # noqa: S311 - sampling, not secrecy
+    return [rows[index] for index in chosen]

@@ -1,0 +1,128 @@
+"""``python run.py``: check everything, then ask, measure, show and write down."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lmroute import config
+from lmroute.config import compose, launch
+from lmroute.engine.adapters import adapter_for
+from lmroute.engine.resolver import build
+from lmroute.errors import LmrouteError, ProviderUnavailable
+from lmroute.experiments import preflight, report, runner
+from lmroute.experiments.files import CALLS, RunFiles
+from lmroute.experiments.outcomes import Outcome, summarise
+from lmroute.experiments.tasks import TASKS
+from lmroute.telemetry.sink import JsonlSink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import dspy
+    from omegaconf import DictConfig
+
+    from lmroute.config import Checked
+    from lmroute.model import Stack
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run the task that the command line composes, or the sweep of several; ends the process.
+
+    Exit codes: 0 all rows answered, 1 a finding in the configuration, 2 anything else, 130 interrupted.
+    """
+    try:
+        sys.exit(_run(sys.argv[1:] if words is None else words))
+    except LmrouteError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; what was answered is in the run's folder", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(words: Sequence[str]) -> int:
+    line = launch.parse(words)
+    if not line.asks_only:
+        preflight.check(compose.jobs(line.overrides) if line.multirun else [line.overrides])
+    return launch.launch(job, line)
+
+
+def job(cfg: DictConfig, folder: Path) -> None:
+    """One run of one task.
+
+    Raises:
+        LmrouteError: the configuration or the data is wrong, or rows got no answer.
+    """
+    checked = config.check_composed(cfg)
+    stack = checked.stack
+    rows = preflight.rows_of(stack, Path.cwd())
+    console = report.results_console()
+    started = time.monotonic()
+    outcomes: list[Outcome] = []
+    with (
+        RunFiles(folder) as files,
+        report.Watch(report.progress_console(), len(rows)) as watch,
+        asking(stack, files, watch) as (lm, adapter),
+    ):
+        identity = _identity(stack, lm, adapter)
+        report.show_choice(console, identity, rows=len(rows))
+        try:
+            for outcome in runner.run(TASKS[stack.task.name], stack.task, rows, lm, adapter):
+                outcomes.append(outcome)
+                files.add(outcome)
+                watch.answered(outcome)
+        finally:  # also when interrupted: what is done is worth its summary
+            summary = {**identity, **summarise(outcomes, duration_s=time.monotonic() - started)}
+            files.finish(summary)
+    if any(outcome.answer for outcome in outcomes):
+        (report.show_rows if stack.task.data else report.show_answers)(console, outcomes)
+        report.show_summary(console, summary, folder)
+    _complain(checked, outcomes, len(rows))
+
+
+@contextmanager
+def asking(stack: Stack, files: RunFiles, watch: report.Watch) -> Iterator[tuple[dspy.LM, dspy.Adapter]]:
+    """The LM and the adapter of a run: greedy, seeded, uncached, recorded; let go of at the end."""
+    sink = JsonlSink(files.folder / CALLS)
+    task = stack.task
+    greedy = {"cache": False, "temperature": 0.0, "seed": stack.seed, "max_tokens": task.max_tokens}
+    lm = build(stack, sink=sink, on_fetch=watch.fetching, **greedy)
+    try:
+        yield lm, adapter_for(stack)
+    finally:
+        lm.engine.close()
+        sink.close()
+
+
+def _identity(stack: Stack, lm: dspy.LM, adapter: dspy.Adapter) -> dict[str, Any]:
+    """What was run, for the summary."""
+    return {
+        "task": stack.task.name,
+        "data": stack.task.data,
+        "stack": lm.model.removeprefix("lmroute/"),
+        "providers": list(stack.providers),
+        "adapter": type(adapter).__qualname__,
+        "seed": stack.seed,
+    }
+
+
+def _complain(checked: Checked, outcomes: Sequence[Outcome], rows: int) -> None:
+    """Raise when rows got no answer, naming what was tried and where to mend it."""
+    unserved = [outcome for outcome in outcomes if outcome.unserved]
+    if not unserved:
+        return
+    first = unserved[0]
+    where = f" (line {first.row.line} of the data first)" if first.row.line else ""
+    left = rows - len(outcomes)
+    stopped = f"; stopped there, {left} rows were not asked" if left else ""
+    places = "\n".join(
+        f"  {name} is declared at {checked.locate(('providers', name))}" for name in checked.stack.providers
+    )
+    raise ProviderUnavailable(
+        f"{len(unserved)} of {rows} rows got no answer{where}{stopped}: {first.error}\n{places}\n"
+        f"  help: start a server, mend its endpoint, or add a provider that answers, e.g. provider=[lmstudio,embedded]"
+    )
