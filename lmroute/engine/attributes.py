@@ -7,7 +7,7 @@ and ``streamify`` carry into their threads.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dspy
@@ -61,9 +61,13 @@ def task(name: str | None = None, *, privacy: Privacy | str | None = None, tags:
 
 def attributes_of(request: Request, *, stream: bool = False) -> Attributes:
     """The attributes of one request, with those of the surrounding ``task`` and DSPy program."""
-    config = request.config
-    return replace(
-        ambient(),
+    config, scope, callers = request.config, _scope(), _callers()
+    return Attributes(
+        task=scope.task,
+        module=_module_name(callers),
+        signature=_signature_name(callers),
+        tags=scope.tags,
+        privacy=scope.privacy,
         needs_tools=bool(request.tools),
         needs_response_schema=config.response_format is not None,
         needs_vision=_has_images(request),
@@ -76,8 +80,7 @@ def attributes_of(request: Request, *, stream: bool = False) -> Attributes:
 
 def ambient() -> Attributes:
     """What is known before a request exists: the task and the DSPy program that is about to ask."""
-    scope = _scope()
-    callers = dspy.settings.caller_modules or ()
+    scope, callers = _scope(), _callers()
     return Attributes(
         task=scope.task,
         module=_module_name(callers),
@@ -100,6 +103,11 @@ def _length(parts: Iterable[Any]) -> int:
 
 def _has_images(request: Request) -> bool:
     return any(part.type in _IMAGE_PARTS for message in request.messages for part in message.parts)
+
+
+def _callers() -> Sequence[Any]:
+    """The DSPy modules that led to this call, outermost first."""
+    return dspy.settings.caller_modules or ()
 
 
 def _scope() -> Scope:

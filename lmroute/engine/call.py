@@ -6,8 +6,8 @@ report ``succeeded`` or ``failed``. All of the routing logic is here, once.
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ class LogicalCall:
         self._routing = routing
         self._request = request
         self._deadline = self._started + routing.stack.policy.deadline_s
-        self._id = uuid.uuid4().hex
+        self._id = os.urandom(12).hex()
         self._attributes = attributes_of(request, stream=stream)
         self._decision: Decision = decide(routing.policy, self._attributes, routing.windows)
         self._attempts: list[Attempt] = []

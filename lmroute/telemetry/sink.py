@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _log = logging.getLogger("lmroute.telemetry")
 
 
@@ -50,7 +51,7 @@ class JsonlSink:
     def write(self, lines: Iterable[dict[str, Any]]) -> None:
         """Append records, all with one system call, each on a line of its own."""
         records = list(lines)
-        text = "".join(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n" for record in records)
+        text = "".join(_encode(record) + "\n" for record in records)
         try:
             with self._lock:
                 os.write(self._open(), redact.text(text).encode("utf-8", errors="replace"))
