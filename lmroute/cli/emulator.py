@@ -1,0 +1,129 @@
+"""Serve LM Studio's HTTP API on this machine, for work and tests without LM Studio.
+
+Prints its URL on stdout once it can be called. From then on Ctrl-C and SIGTERM end it with exit code 0;
+before that with 130.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmroute import secrets
+from lmroute.emulator.backends.script import read_script
+from lmroute.emulator.catalog import Model
+from lmroute.emulator.settings import Engine, Settings, Token
+from lmroute.emulator.versions import NEWEST, PROFILES
+from lmroute.errors import LmrouteError, SecretError
+from lmroute.model import SecretRef, SecretSource
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lmroute.providers.embedded import Fetch
+
+TOKEN_ENV = "LM_API_TOKEN"  # noqa: S105  the name of a variable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add = parser.add_argument
+    add("--port", type=int, default=1234, help="0 for any free one (default: 1234, LM Studio's)")
+    add("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
+    add(
+        "--model",
+        choices=[e.value for e in Engine],
+        default="scripted",
+        help="what answers (default: scripted)",
+    )
+    add(
+        "--script",
+        type=Path,
+        metavar="FILE",
+        help="YAML list of {match: text, reply: text} for the scripted model",
+    )
+    add("--models", nargs="+", metavar="ID", help="downloaded models; the first chat model is loaded")
+    add("--no-jit", action="store_true", help="do not load a downloaded model when a request asks for it")
+    add(
+        "--profile",
+        choices=PROFILES,
+        default=NEWEST.name,
+        help=f"release to imitate (default: {NEWEST.name})",
+    )
+    add("--require-auth", action="store_true", help="refuse requests without an API token")
+    add("--token-env", metavar="NAME", help=f"variable with a token to accept (default: {TOKEN_ENV})")
+    add(
+        "--read-only-token-env",
+        metavar="NAME",
+        help="variable with a token that may list models only (403 for more)",
+    )
+    add("--split", type=int, metavar="N", help="send streams in pieces of N bytes, to test clients")
+    add("--verbose", action="store_true", help="log each request's method, path and status")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    settings = _settings(arguments)
+    if arguments.verbose:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    # Imported late: --help and a wrong option need no web server.
+    from lmroute.emulator.running import serve  # noqa: PLC0415
+
+    print(f"LM Studio {settings.version.name} emulator, {settings.engine} model; Ctrl-C stops it", file=sys.stderr)
+    serve(
+        settings,
+        arguments.host,
+        arguments.port,
+        announce=lambda url: print(url, flush=True),
+        report=_Progress(),
+        access_log=arguments.verbose,
+    )
+    return 0
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    return Settings(
+        engine=Engine(arguments.model),
+        version=PROFILES[arguments.profile],
+        models=tuple(map(Model.named, arguments.models)) if arguments.models else None,
+        jit=not arguments.no_jit,
+        require_auth=arguments.require_auth,
+        tokens=_tokens(arguments),
+        split=arguments.split,
+        script=read_script(arguments.script) if arguments.script else (),
+    )
+
+
+def _tokens(arguments: argparse.Namespace) -> tuple[Token, ...]:
+    full, limited = arguments.token_env, arguments.read_only_token_env
+    if not arguments.require_auth:
+        if full or limited:
+            raise LmrouteError("a token is asked for only with --require-auth; add it")
+        return ()
+    tokens = [_token(full or TOKEN_ENV)]
+    return (*tokens, _token(limited, read_only=True)) if limited else tuple(tokens)
+
+
+def _token(variable: str, *, read_only: bool = False) -> Token:
+    secret = secrets.resolve(SecretRef(SecretSource.ENV, (variable,), optional=True))
+    if secret is None:
+        raise SecretError(f"environment variable {variable} is not set; put the API token to accept into it")
+    try:
+        return Token(secret, read_only)
+    except LmrouteError as error:
+        raise SecretError(f"environment variable {variable}: {error}") from error
+
+
+class _Progress:
+    """A line on stderr for every further tenth of a fetch."""
+
+    def __init__(self) -> None:
+        self._tenths = -1
+
+    def __call__(self, fetch: Fetch) -> None:
+        tenths = 10 * fetch.done // fetch.total
+        if tenths > self._tenths:
+            self._tenths = tenths
+            print(f"fetching the model: {tenths * 10} % of {fetch.total / 1e6:.0f} MB", file=sys.stderr, flush=True)

@@ -1,0 +1,61 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import HTMLResponse
+
+from lmroute.emulator import refusals
+from lmroute.emulator.auth import Gate
+from lmroute.emulator.refusals import Refused
+from lmroute.emulator.routes import Endpoints
+from lmroute.emulator.state import State
+from lmroute.emulator.wire import json_response
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from lmroute.emulator.backends import Backend
+    from lmroute.emulator.settings import Settings
+
+CRASH_PAGE = '<!DOCTYPE html>\n<html lang="en"><body>\n<pre>Internal Server Error</pre>\n</body></html>\n'
+
+
+def create_app(settings: Settings, backend: Backend, clock: Callable[[], float] = time.monotonic) -> Starlette:
+    """The emulator as an ASGI application, which closes ``backend`` when it shuts down."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await backend.aclose()
+
+    app = Starlette(
+        routes=Endpoints(settings, State(settings, clock), backend).routes(),
+        middleware=[Middleware(Gate, tokens=settings.tokens)] if settings.require_auth else [],
+        exception_handlers={404: _unexpected, 405: _unexpected, Refused: _refused, Exception: _crashed},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # LM Studio has no redirects
+    return app
+
+
+def _refused(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, Refused):
+        raise error
+    return json_response(error.body, error.status)
+
+
+def _unexpected(request: Request, _error: Exception) -> Response:
+    return _refused(request, refusals.unexpected_endpoint(request.method, request.scope["path"]))
+
+
+def _crashed(_request: Request, _error: Exception) -> Response:
+    return HTMLResponse(CRASH_PAGE, 500)

@@ -1,0 +1,117 @@
+"""What one emulator is told to be."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from lmroute.emulator import catalog
+from lmroute.emulator.catalog import Kind, Model
+from lmroute.emulator.versions import API_TOKENS, NEWEST, Version
+from lmroute.errors import LmrouteError
+
+if TYPE_CHECKING:
+    from lmroute.emulator.backends.script import Line
+    from lmroute.model import Secret
+
+TOKEN_SHAPE = re.compile(r"sk-lm-[A-Za-z0-9]{8}:[A-Za-z0-9]{20}")
+
+
+class Engine(StrEnum):
+    """What generates the text."""
+
+    SCRIPTED = "scripted"
+    EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An API token that the server knows. ``read_only`` ones may list models and nothing else."""
+
+    secret: Secret
+    read_only: bool = False
+
+    def __post_init__(self) -> None:
+        if not TOKEN_SHAPE.fullmatch(self.secret.reveal()):
+            raise LmrouteError(
+                "no LM Studio API token; one is sk-lm-, 8 letters or digits, a colon, 20 letters or digits"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that is in memory from the start, under its key or an identifier of its own."""
+
+    key: str
+    identifier: str = ""
+
+    @property
+    def id(self) -> str:
+        """What the instance is called, case-sensitive."""
+        return self.identifier or self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one emulator behaves.
+
+    Attributes:
+        engine: what generates the text.
+        version: the release of LM Studio to imitate.
+        models: what is on disk; ``None`` means what suits the engine.
+        loaded: what is in memory from the start; ``None`` means the first chat model.
+        jit: whether asking for a model that is only on disk loads it.
+        require_auth: whether a request needs one of ``tokens``.
+        split: send streams in pieces of so many bytes, whatever they cut; ``None`` sends whole events.
+        script: what the scripted engine answers, first match first.
+
+    Raises:
+        LmrouteError: when these cannot all be true of one server.
+    """
+
+    engine: Engine = Engine.SCRIPTED
+    version: Version = NEWEST
+    models: tuple[Model, ...] | None = None
+    loaded: tuple[Loaded, ...] | None = None
+    jit: bool = True
+    require_auth: bool = False
+    tokens: tuple[Token, ...] = ()
+    split: int | None = None
+    script: tuple[Line, ...] = ()
+
+    def __post_init__(self) -> None:
+        keys = [model.key.lower() for model in self.on_disk]
+        _refuse_twice("model", keys)
+        _refuse_twice("identifier", [loaded.id for loaded in self.in_memory])
+        for loaded in self.in_memory:
+            if loaded.key.lower() not in keys:
+                raise LmrouteError(f"'{loaded.key}' cannot be loaded: it is not among the models {', '.join(keys)}")
+        if self.split is not None and self.split < 1:
+            raise LmrouteError(f"split must be at least 1 byte, not {self.split}")
+        if self.require_auth and not self.version.has(API_TOKENS):
+            raise LmrouteError(f"LM Studio {self.version.name} had no API tokens; take profile {NEWEST.name}")
+        if self.script and self.engine is not Engine.SCRIPTED:
+            raise LmrouteError(f"a script needs the {Engine.SCRIPTED} model; the {self.engine} one answers by itself")
+
+    @property
+    def on_disk(self) -> tuple[Model, ...]:
+        """The downloaded models."""
+        if self.models is not None:
+            return self.models
+        return catalog.EMBEDDED if self.engine is Engine.EMBEDDED else catalog.SCRIPTED
+
+    @property
+    def in_memory(self) -> tuple[Loaded, ...]:
+        """The models that are loaded from the start."""
+        if self.loaded is not None:
+            return self.loaded
+        return tuple(Loaded(model.key) for model in self.on_disk if model.kind is Kind.LLM)[:1]
+
+
+def _refuse_twice(what: str, names: list[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise LmrouteError(f"{what} '{twice[0]}' is listed twice; list it once")

@@ -1,0 +1,144 @@
+"""The program itself: help, versions, errors."""
+
+import subprocess
+import sys
+from importlib import import_module
+from types import SimpleNamespace
+
+import pytest
+
+from lmroute import cli, redact
+from lmroute.cli import main
+from lmroute.diagnostics import Diagnostic, Location
+from lmroute.errors import ConfigError, LmrouteError, MissingExtra
+
+
+@pytest.fixture
+def verb(monkeypatch):
+    """A verb ``probe`` that does what the test says: ``verb(function of its arguments)``."""
+
+    def install(run):
+        module = SimpleNamespace(
+            __doc__="Probe.", add_arguments=lambda parser: parser.add_argument("--deep", action="store_true"), run=run
+        )
+        monkeypatch.setitem(cli.VERBS, "probe", "do what a test says")
+        monkeypatch.setitem(sys.modules, "lmroute.cli.probe", module)
+
+    return install
+
+
+def raising(error):
+    def run(arguments):
+        raise error
+
+    return run
+
+
+def test_alone_it_prints_its_help_and_is_wrong_usage(capsys):
+    assert main([]) == 2
+
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "usage: lmroute <verb>" in shown.err
+    assert "emulator    serve LM Studio's API" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["--help"], 0), (["--version"], 0), (["nonsense"], 2), (["--nonsense"], 2)]
+)
+def test_argparse_ends_the_program(arguments, code, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+
+    assert ended.value.code == code
+    shown = capsys.readouterr()
+    assert (shown.out == "") is (code == 2)
+
+
+def test_the_version_is_a_line(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+
+    assert capsys.readouterr().out.startswith("lmroute 0")
+
+
+def test_a_verb_gets_its_own_options_and_gives_the_exit_code(verb):
+    seen = []
+    verb(lambda arguments: seen.append(arguments.deep) or 1)
+
+    assert main(["probe", "--deep"]) == 1
+    assert seen == [True]
+
+
+def test_a_verb_has_its_own_help(verb, capsys):
+    verb(lambda arguments: 0)
+
+    with pytest.raises(SystemExit) as ended:
+        main(["probe", "--help"])
+
+    assert ended.value.code == 0
+    assert "usage: lmroute probe" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (LmrouteError("no such thing; make one"), 2, "no such thing; make one\n"),
+        (ConfigError([Diagnostic("LMR001", "wrong", Location("a.yaml", 3, 1))]), 1, "a.yaml:3:1: LMR001 wrong\n"),
+        (MissingExtra("X", "ui"), 2, "X needs an optional dependency: pip install 'lmroute[ui]'\n"),
+    ],
+)  # fmt: skip
+def test_an_error_on_purpose_is_its_message_and_no_more(verb, capsys, error, code, text):
+    verb(raising(error))
+
+    assert main(["probe"]) == code
+    assert capsys.readouterr() == ("", text)
+
+
+def test_ctrl_c_is_130(verb, capsys):
+    verb(raising(KeyboardInterrupt()))
+
+    assert main(["probe"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("debug", "traceback"), [("", False), ("0", False), ("1", True)])
+def test_a_bug_is_asked_to_be_reported(verb, capsys, monkeypatch, debug, traceback):
+    monkeypatch.setenv("LMROUTE_DEBUG", debug)
+    redact.remember("open-sesame-123")
+    verb(raising(KeyError("open-sesame-123")))
+
+    assert main(["probe"]) == 2
+
+    shown = capsys.readouterr().err
+    assert "internal error: KeyError: '***'" in shown
+    assert "please report" in shown
+    assert ("Traceback" in shown) is traceback
+    assert "sesame" not in shown
+
+
+def test_secrets_are_masked_in_messages(verb, capsys):
+    verb(raising(LmrouteError("refused: sk-lm-AbCd1234:abcdefghij0123456789")))
+
+    main(["probe"])
+
+    assert capsys.readouterr().err == "refused: ***\n"
+
+
+@pytest.mark.parametrize("name", cli.VERBS)
+def test_every_verb_of_the_table_has_its_module(name):
+    module = import_module(f"lmroute.cli.{name}")
+
+    assert module.__doc__
+    assert callable(module.add_arguments)
+    assert callable(module.run)
+
+
+@pytest.mark.parametrize("code", ["import lmroute.cli", "import lmroute.cli.emulator"])
+def test_importing_the_command_line_imports_nothing_heavy(code):
+    heavy = "{'starlette', 'uvicorn', 'httpx', 'dspy', 'litellm', 'hydra', 'xllamacpp'}"
+    code += f"; import sys; print(sorted({heavy} & set(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "[]\n"
