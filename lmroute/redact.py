@@ -1,28 +1,37 @@
 """The one redactor that every message, record and log line goes through.
 
-Two nets: values that were revealed in this process are replaced exactly (plain, base64 and URL-encoded), and text that
-has the shape of a key is replaced even when nobody registered it, because servers echo what they were sent.
+Two nets: values that were revealed in this process are replaced exactly (plain, base64, URL-encoded, and as they stand
+in JSON), and text that has the shape of a key is replaced even when nobody registered it, because servers echo what
+they were sent.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import re
 import threading
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MASK = "***"
 _SHORTEST = 6
 """Shorter values would mask ordinary words; nothing that short protects anything."""
 
+_PLACEHOLDERS = frozenset({"lm-studio", "lmstudio", "llamacpp", "llama.cpp", "ollama", "openai", "sglang"})
+"""What people send to servers that want no key. To mask these is to mask the names of providers everywhere."""
+
 _KEY_SHAPES = re.compile(
-    r"sk-lm-[A-Za-z0-9]{8}:[A-Za-z0-9]{20}"  # LM Studio API token
-    r"|\b(?:sk|pk|rk)-[A-Za-z0-9_-]{8,}"  # OpenAI, Anthropic, OpenRouter and their imitators
-    r"|\bAIza[A-Za-z0-9_-]{20,}"  # Google
-    r"|\bgh[pousr]_[A-Za-z0-9]{20,}"  # GitHub
-    r"|(?<=Bearer )[A-Za-z0-9._~+/=:-]{6,}"
+    r"(?:\b|(?<=\\[bfnrt]))(?:"  # in JSON text, the letter of an escape stands before a key on a new line
+    r"(?:sk|pk|rk)-[A-Za-z0-9_-]{8,}(?::[A-Za-z0-9]+)?"  # OpenAI, Anthropic, OpenRouter; LM Studio's has a colon
+    r"|AIza[A-Za-z0-9_-]{20,}"  # Google
+    r"|gh[pousr]_[A-Za-z0-9]{20,})"  # GitHub
+    r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=:-]{6,}"
 )
-_BEGINNINGS = ("sk-", "pk-", "rk-", "AIza", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "Bearer ")
+_BEGINNINGS = ("sk-", "pk-", "rk-", "AIza", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "Bearer ", "bearer ")
 """How everything that ``_KEY_SHAPES`` matches begins, or what stands before it."""
 
 _lock = threading.Lock()
@@ -30,21 +39,32 @@ _known: dict[str, None] = {}
 
 
 def remember(value: str) -> None:
-    """Have this exact value, and its base64 and URL-encoded forms, masked from now on."""
-    if len(value) < _SHORTEST:
+    """Have this exact value, and its base64, URL-encoded and JSON forms, masked from now on."""
+    if len(value) < _SHORTEST or value in _PLACEHOLDERS:
         return
     encoded = base64.b64encode(value.encode()).decode()
     with _lock:
-        for form in (value, encoded, encoded.rstrip("="), quote(value, safe="")):
+        for form in (value, encoded, encoded.rstrip("="), quote(value, safe=""), json.dumps(value)[1:-1]):
             _known[form] = None
 
 
 def text(message: str) -> str:
     """``message`` with every known secret and everything shaped like a key replaced by ``***``."""
+    shown, at = [], 0
+    # All are looked for in the text as it came: what one leaves behind may be half of another, in a shape nobody knows.
+    for start, end in sorted(_secrets_in(message)):
+        if start >= at:
+            shown += [message[at:start], MASK]
+        at = max(at, end)
+    return "".join([*shown, message[at:]]) if at else message
+
+
+def _secrets_in(message: str) -> Iterator[tuple[int, int]]:
+    """Where secrets stand, as start and end; they may overlap."""
     with _lock:
-        known = sorted(_known, key=len, reverse=True)  # a longer form may contain a shorter one
+        known = [form for form in _known if form in message]
     for form in known:
-        message = message.replace(form, MASK)
-    if not any(beginning in message for beginning in _BEGINNINGS):
-        return message  # the pattern takes ten times as long as looking for how its matches begin
-    return _KEY_SHAPES.sub(MASK, message)
+        yield from (found.span() for found in re.finditer(re.escape(form), message))
+    # The pattern takes ten times as long as looking for how its matches begin.
+    if any(beginning in message for beginning in _BEGINNINGS):
+        yield from (found.span() for found in _KEY_SHAPES.finditer(message))

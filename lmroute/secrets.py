@@ -27,10 +27,14 @@ def resolve(ref: SecretRef) -> Secret | None:
     """The secret behind a reference, or ``None`` when it is optional and absent.
 
     Raises:
-        SecretError: the secret is required and absent, or its source failed. Names the reference only.
+        SecretError: the secret is required and absent, or no token, or its source failed. Names the reference only.
+        MissingExtra: a keyring is asked for, and ``keyring`` is not installed.
     """
-    value = _LOOKUPS[ref.source](ref.names)
+    value = _LOOKUPS[ref.source](ref.names).strip()
     if value:
+        # HTTP libraries show a header that they refuse, so it must not get that far.
+        if not (value.isascii() and value.isprintable()):
+            raise SecretError(f"{ref} holds more than one line, or characters that are not ASCII; a token has neither")
         redact.remember(value)
         return Secret(value)
     if ref.optional:
@@ -49,33 +53,43 @@ def is_missing(ref: SecretRef) -> bool:
 
 
 def _from_env(names: tuple[str, ...]) -> str:
-    return next((os.environ[name] for name in names if os.environ.get(name)), "")
+    return next((os.environ[name] for name in names if os.environ.get(name, "").strip()), "")
 
 
 def _from_file(names: tuple[str, ...]) -> str:
-    path = Path(names[0]).expanduser()
-    if not path.exists():
-        return ""
     try:
-        # Windows has no such bits; there the user's profile folder is the protection.
-        if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SecretError(f"secret file {path} is readable by others; run: chmod 600 {path}")
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SecretError(f"secret file {path} cannot be read: {type(error).__name__}") from error
+        path = Path(names[0]).expanduser()
+        value = path.read_text(encoding="utf-8")
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, RuntimeError) as error:  # the last: a ~user that does not exist
+        raise SecretError(f"secret file {names[0]} cannot be read: {_reason(error)}") from error
+    # Windows has no such bits; there the user's profile folder is the protection.
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise SecretError(f"secret file {path} is readable by others; run: chmod 600 {path}")
+    return value
 
 
 def _from_command(argv: tuple[str, ...]) -> str:
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL
+            argv,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SecretError(f"secret command {argv[0]!r} failed: {type(error).__name__}") from error
+    except subprocess.TimeoutExpired:
+        # Not chained: that exception holds what the command had printed.
+        raise SecretError(f"secret command {argv[0]!r} did not end within {COMMAND_TIMEOUT_S:g} s") from None
+    except (OSError, ValueError) as error:
+        raise SecretError(f"secret command {argv[0]!r} failed: {_reason(error)}") from error
     if done.returncode:
         # Its output may hold the secret itself, so only the exit code is shown.
         raise SecretError(f"secret command {argv[0]!r} ended with exit code {done.returncode}; run it to see why")
-    return done.stdout.strip()
+    return done.stdout
 
 
 def _from_keyring(names: tuple[str, ...]) -> str:
@@ -88,6 +102,11 @@ def _from_keyring(names: tuple[str, ...]) -> str:
         return keyring.get_password(KEYRING_SERVICE, names[0]) or ""
     except KeyringError as error:
         raise SecretError(f"keyring entry {names[0]!r} cannot be read: {type(error).__name__}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why, without the text of the error, which may quote what was read."""
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _advice(ref: SecretRef) -> str:

@@ -32,6 +32,7 @@ class ServerType:
     Attributes:
         lists_models: whether ``GET {base}/models`` tells what ``models: [auto]`` may mean.
         strict_model: whether the server is known to answer with another model than the one asked for.
+        other_paths: where the server has other APIs, which people paste as well.
     """
 
     dialect: Dialect
@@ -40,13 +41,16 @@ class ServerType:
     endpoint: str | None = None
     lists_models: bool = True
     strict_model: bool = False
+    other_paths: tuple[str, ...] = ()
 
 
 # lm15 has no llama.cpp preset; its LM Studio one says the same: max_tokens, system role, no reasoning dial.
 _LLAMA_CPP = ServerType(Dialect.OPENAI_CHAT, compat="lmstudio")
 
 TYPES: dict[str, ServerType] = {
-    "lmstudio": ServerType(Dialect.OPENAI_CHAT, compat="lmstudio", strict_model=True),
+    "lmstudio": ServerType(
+        Dialect.OPENAI_CHAT, compat="lmstudio", strict_model=True, other_paths=("/api/v1", "/api/v0")
+    ),
     "embedded": _LLAMA_CPP,
     "llamacpp": _LLAMA_CPP,
     "ollama": ServerType(Dialect.OPENAI_CHAT, compat="ollama"),
@@ -65,20 +69,22 @@ TYPES: dict[str, ServerType] = {
 }
 
 # What people paste: the address from a browser, from LM Studio's page, from a LiteLLM or OpenAI snippet.
-_PASTED_SUFFIXES = ("/chat/completions", "/models", "/api/v1", "/api/v0", "/v1beta", "/v1")
+_CALLS = ("/models", "/chat/completions", "/completions", "/responses", "/messages", "/embeddings")
 
 
-def server_root(endpoint: str) -> str:
-    """An endpoint as typed, without query, trailing slashes and API path: ``http://h:1234/v1/`` is ``http://h:1234``."""
+def server_root(endpoint: str, row: ServerType) -> str:
+    """An endpoint as typed, without query, trailing slashes and API path: ``http://h:1234/v1/`` is ``http://h:1234``.
+
+    Only what is an API path on servers of this type is taken off: ``/api/v1`` is LM Studio's own API, elsewhere it is
+    ``/v1`` behind a prefix that has to stay.
+    """
     parts = urlsplit(endpoint.strip())
     path = parts.path.rstrip("/")
-    shortened = True
-    while shortened:
-        shortened = False
-        for suffix in _PASTED_SUFFIXES:
-            if path.endswith(suffix):
-                path, shortened = path.removesuffix(suffix).rstrip("/"), True
-    return urlunsplit((parts.scheme.lower(), parts.netloc, path, "", ""))
+    roots = (*row.other_paths, row.path, "/v1")
+    endings = (*(root + call for root in roots for call in ("", *_CALLS)), "/chat/completions")
+    while ending := next((ending for ending in endings if path.endswith(ending)), None):
+        path = path.removesuffix(ending).rstrip("/")
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
 def base_url(profile: Profile, endpoint: str | None = None) -> str:
@@ -91,4 +97,4 @@ def base_url(profile: Profile, endpoint: str | None = None) -> str:
     address = endpoint or profile.endpoint or row.endpoint
     if address is None:
         raise ValueError(f"provider {profile.id!r} of type {profile.type!r} has no endpoint")
-    return server_root(address) + row.path
+    return server_root(address, row) + row.path

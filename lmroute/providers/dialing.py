@@ -3,21 +3,20 @@
 httpcore (httpx's engine) does HTTP; its network backend is wrapped here so that every connection
 
 * goes only as far as the profile's locality allows, judged on the resolved address and not on the name, and
-* never outlives its deadline: each read waits for what is left of it, so a server that drips bytes ends on time too.
+* never outlives its deadline: each wait, for the resolver too, is for what is left of it, so a server that drips bytes
+  ends on time.
 
 Local traffic never goes through a proxy, redirects are not followed (httpcore has none), and TLS is always verified.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -25,13 +24,13 @@ import httpcore
 import httpx
 
 from lmroute.model import Locality
+from lmroute.providers.addresses import check_reach, resolve
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-_REACH = {Locality.EMBEDDED: 0, Locality.LOOPBACK: 0, Locality.PRIVATE: 1, Locality.CLOUD: 2}
-_SHARED_ADDRESS_SPACE = ipaddress.ip_network("100.64.0.0/10")
+_SHORTEST_WAIT_S = 0.001
 _MAX_CONNECTIONS = 100
 _KEEPALIVE_S = 4.0  # LM Studio closes idle connections after 5 s; leave first
 
@@ -57,14 +56,11 @@ class Patience:
         return max(0.0, self.deadline - time.monotonic())
 
 
-class AddressRefused(httpcore.ConnectError):
-    """The address that a name resolved to lies beyond what the profile's locality allows."""
-
-
 @contextmanager
 def until(deadline: float) -> Iterator[None]:
-    """Bound every socket operation of this thread or task by a monotonic deadline."""
-    token = _deadline.set(deadline)
+    """Bound every socket operation of this thread or task by a monotonic deadline; an earlier outer one stays."""
+    outer = _deadline.get()
+    token = _deadline.set(deadline if outer is None else min(deadline, outer))
     try:
         yield
     finally:
@@ -76,34 +72,6 @@ def deadline() -> float | None:
     return _deadline.get()
 
 
-def locality_of(address: str) -> Locality | None:
-    """How far away an IP address is; ``None`` for addresses that are never dialled (link-local, multicast, ...)."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    if ip.is_loopback:
-        return Locality.LOOPBACK
-    if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
-        return None
-    if ip.is_private or (ip.version == 4 and ip in _SHARED_ADDRESS_SPACE):  # noqa: PLR2004
-        return Locality.PRIVATE
-    return None if ip.is_reserved else Locality.CLOUD
-
-
-def _check_reach(host: str, addresses: Iterable[str], allowed: Locality) -> list[str]:
-    addresses = list(dict.fromkeys(addresses))
-    for address in addresses:
-        found = locality_of(address)
-        if found is None or _REACH[found] > _REACH[allowed]:
-            kind = "an address that is never dialled" if found is None else f"a {found.value} address"
-            raise AddressRefused(f"{host} is {address}, {kind}, but the profile says locality: {allowed.value}")
-    return addresses
-
-
-def _addresses(answers: Iterable[tuple[Any, ...]]) -> list[str]:
-    return [str(answer[4][0]) for answer in answers]
-
-
 def _left(timeout: float | None, deadline: float | None) -> float | None:
     """The shorter of a phase's timeout and what is left of the deadline."""
     if deadline is None:
@@ -112,6 +80,40 @@ def _left(timeout: float | None, deadline: float | None) -> float | None:
     if remaining <= 0:
         raise httpcore.ReadTimeout("the deadline has passed")
     return remaining if timeout is None else min(timeout, remaining)
+
+
+def _turns(addresses: list[str], ends: float | None) -> Iterator[tuple[str, float | None]]:
+    """Each address with its time to connect: half of what is left, and for the last one all of it."""
+    for address in addresses:
+        left = _until_end(ends)
+        yield address, left if left is None or address == addresses[-1] else left / 2
+
+
+def _end(timeout: float | None) -> float | None:
+    """When a phase that may take ``timeout`` seconds has to be over, on the monotonic clock."""
+    deadline = _deadline.get()
+    if timeout is None:
+        return deadline
+    ends = time.monotonic() + timeout
+    return ends if deadline is None else min(ends, deadline)
+
+
+def _until_end(ends: float | None) -> float | None:
+    """Seconds until then; never 0, which sockets take for "do not wait"."""
+    return None if ends is None else max(ends - time.monotonic(), _SHORTEST_WAIT_S)
+
+
+@contextmanager
+def _said_alike() -> Iterator[None]:
+    """The same words for a failed connection, whichever backend failed: AnyIO hides the reason behind its own."""
+    try:
+        yield
+    except httpcore.ConnectError as error:
+        reason: BaseException = error
+        while reason.__cause__ is not None:
+            reason = reason.__cause__
+        refused = isinstance(reason, ConnectionRefusedError)
+        raise httpcore.ConnectError("connection refused" if refused else str(reason)) from error
 
 
 class _Bounded:
@@ -169,7 +171,7 @@ class AsyncBoundedStream(_Bounded, httpcore.AsyncNetworkStream):
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """Resolve, judge the addresses, connect to the first that answers."""
+    """Resolve, judge the addresses, connect to the first that answers within its share of the time."""
 
     def __init__(self, allowed: Locality) -> None:
         self._allowed = allowed
@@ -183,20 +185,16 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
-        try:
-            found = _addresses(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            raise httpcore.ConnectError(f"{host} does not resolve: {error.strerror or error}") from error
-        *others, last = _check_reach(host, found, self._allowed)
-        for address in others:
+        ends = _end(timeout)
+        addresses = check_reach(host, resolve(host, port, _until_end(ends)), self._allowed)
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address, share in _turns(addresses, ends):
             try:
-                return self._dial(address, port, timeout, local_address, socket_options)
-            except httpcore.ConnectError:
-                continue  # the next address may answer; the last one's error is the one shown
-        return self._dial(last, port, timeout, local_address, socket_options)
-
-    def _dial(self, address: str, port: int, timeout: float | None, *rest: Any) -> BoundedStream:
-        return BoundedStream(self._inner.connect_tcp(address, port, _left(timeout, _deadline.get()), *rest))
+                with _said_alike():
+                    return BoundedStream(self._inner.connect_tcp(address, port, share, local_address, socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error  # the next address may answer; the last one's error is the one shown
+        raise failure
 
 
 class AsyncGuardedBackend(httpcore.AsyncNetworkBackend):
@@ -214,23 +212,19 @@ class AsyncGuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.AsyncNetworkStream:
-        try:
-            found = _addresses(await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            raise httpcore.ConnectError(f"{host} does not resolve: {error.strerror or error}") from error
-        *others, last = _check_reach(host, found, self._allowed)
-        for address in others:
+        ends = _end(timeout)
+        # Left behind when it is cancelled: its own timeout ends it.
+        found = await anyio.to_thread.run_sync(resolve, host, port, _until_end(ends), abandon_on_cancel=True)
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address, share in _turns(check_reach(host, found, self._allowed), ends):
             try:
-                return await self._dial(address, port, timeout, local_address, socket_options)
-            except httpcore.ConnectError:
-                continue
-        return await self._dial(last, port, timeout, local_address, socket_options)
-
-    async def _dial(self, address: str, port: int, timeout: float | None, *rest: Any) -> AsyncBoundedStream:  # noqa: ASYNC109
-        return AsyncBoundedStream(await self._inner.connect_tcp(address, port, _left(timeout, _deadline.get()), *rest))
-
-    async def sleep(self, seconds: float) -> None:
-        await self._inner.sleep(seconds)
+                with _said_alike():
+                    return AsyncBoundedStream(
+                        await self._inner.connect_tcp(address, port, share, local_address, socket_options)
+                    )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
 
 
 def pool(url: str, allowed: Locality) -> httpcore.ConnectionPool:
@@ -249,15 +243,21 @@ def _pool_options(url: str, allowed: Locality) -> dict[str, Any]:
     return {
         # Reading the certificate bundle takes tens of milliseconds, so only where TLS is spoken.
         "ssl_context": httpx.create_ssl_context() if parts.scheme == "https" else None,
-        "proxy": None if proxy is None else httpcore.Proxy(proxy),
+        "proxy": proxy,
         "max_connections": _MAX_CONNECTIONS,
         "max_keepalive_connections": _MAX_CONNECTIONS,
         "keepalive_expiry": _KEEPALIVE_S,
     }
 
 
-def _proxy_for(scheme: str, host: str) -> str | None:
+def _proxy_for(scheme: str, host: str) -> httpcore.Proxy | None:
     """The proxy that the environment names for a cloud host, or ``None``."""
     proxies = getproxies()
     url = proxies.get(scheme) or proxies.get("all")
-    return None if url is None or proxy_bypass(host) else url
+    if url is None or proxy_bypass(host):
+        return None
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in {"http", "https"}:
+        raise httpcore.ProxyError(f"{parts.scheme} is not supported; set {scheme.upper()}_PROXY to an HTTP one")
+    user, password = unquote_to_bytes(parts.username or ""), unquote_to_bytes(parts.password or "")
+    return httpcore.Proxy(parts.geturl(), auth=(user, password) if user else None)

@@ -12,6 +12,7 @@ import httpcore
 from lmroute import redact
 from lmroute.errors import ProviderUnavailable, ServerUnreachable
 from lmroute.providers import dialing
+from lmroute.providers.addresses import AddressRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,9 @@ MAX_BODY = 2_000_000
 """Bytes of a listing that are read at most; a longer one is no listing."""
 
 OK_STATUSES = range(200, 300)
+
+_LOOKED_AT = 4096
+_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,11 @@ def get_json(
 ) -> Reply:
     """``GET url`` and parse the answer, within ``total_s`` seconds.
 
+    An error status may come with any body: one that is not JSON is ``None`` then.
+
     Raises:
         ServerUnreachable: refused, broken or too slow; the message says which, and where.
-        ProviderUnavailable: the answer is too long or not JSON.
+        ProviderUnavailable: the answer is too long, or a success that is not JSON.
     """
     headers = [("Accept", "application/json"), ("Accept-Encoding", "identity")]
     if token is not None:
@@ -56,16 +62,16 @@ def get_json(
             dialing.until(time.monotonic() + total_s),
             pool.stream("GET", url, headers=headers, extensions={"timeout": timeouts}) as response,
         ):
-            return Reply(response.status, _parse(_capped(response.iter_stream())))
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-        raise ServerUnreachable(f"{url}: {describe(error)}") from error
-    except ValueError as error:
-        raise ProviderUnavailable(f"{url}: the answer is no JSON ({redact.text(str(error))})") from error
+            return _reply(response.status, _capped(response.iter_stream()))
+    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
+        raise ServerUnreachable(f"{url}: {redact.text(describe(error))}") from error
+    except _Unreadable as error:
+        raise ProviderUnavailable(f"{url}: {error}") from error
 
 
 def describe(error: Exception) -> str:
     """A connection error in words a person can act on."""
-    if isinstance(error, dialing.AddressRefused):
+    if isinstance(error, AddressRefused):
         return str(error)
     if isinstance(error, httpcore.ConnectTimeout):
         return "no answer to the connection attempt"
@@ -73,7 +79,13 @@ def describe(error: Exception) -> str:
         return "no complete answer in time"
     if isinstance(error, httpcore.ConnectError):
         return "connection refused" if "refused" in str(error).lower() else f"cannot connect: {error}"
+    if isinstance(error, httpcore.ProxyError):
+        return f"proxy: {error}"
     return f"the connection broke: {error}" if str(error) else f"the connection broke ({type(error).__name__})"
+
+
+class _Unreadable(Exception):
+    """A body that is no JSON document of a sensible size; the text says why."""
 
 
 def _capped(chunks: Iterable[bytes]) -> bytes:
@@ -81,13 +93,16 @@ def _capped(chunks: Iterable[bytes]) -> bytes:
     for chunk in chunks:
         body += chunk
         if len(body) > MAX_BODY:
-            raise ValueError(f"more than {MAX_BODY} bytes")
+            raise _Unreadable(f"the answer is longer than {MAX_BODY} bytes")
     return bytes(body)
 
 
-def _parse(body: bytes) -> Any:
+def _reply(status: int, body: bytes) -> Reply:
     try:
-        return json.loads(body)
+        return Reply(status, json.loads(body))
     except (ValueError, RecursionError) as error:
-        start = body[:60].decode("utf-8", errors="replace")
-        raise ValueError(f"it begins {start!r}") from error
+        if status not in OK_STATUSES:
+            return Reply(status, None)
+        # Redacted before it is cut: half a secret has no shape any more.
+        start = redact.text(body[:_LOOKED_AT].decode("utf-8", errors="replace"))[:_SHOWN]
+        raise _Unreadable(f"the answer is no JSON, it begins {start!r}" if body else "the answer is empty") from error

@@ -9,13 +9,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lmroute import redact
 from lmroute.errors import ProviderUnavailable, TokenRefused
 from lmroute.model import Failure
-from lmroute.providers.catalog import server_root
+from lmroute.providers.catalog import TYPES, server_root
 from lmroute.providers.http import Reply, get_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lmroute.model import Locality, Secret
 
@@ -47,15 +48,16 @@ def list_models(endpoint: str, *, locality: Locality, token: Secret | None, conn
         TokenRefused: the server wants an API token, or another one.
         ProviderUnavailable: it answers, but not like LM Studio.
     """
-    root = server_root(endpoint)
-    for path, read in (("/api/v1/models", _read_v1), ("/api/v0/models", _read_v0), ("/v1/models", _read_openai)):
+    root = _root(endpoint)
+    for path, key, read in _LISTS:
         reply = get_json(root + path, locality=locality, token=token, connect_s=connect_s)
         if reply.status == _UNAUTHORIZED:
             # A 401 means a new server that wants a token, never an old one without this path.
             raise TokenRefused(f"{root} wants an API token (Developer > Server Settings > Manage Tokens)")
-        if reply.ok and isinstance(reply.body, dict):
+        entries = reply.body.get(key) if reply.ok and isinstance(reply.body, dict) else None
+        if isinstance(entries, list):
             try:
-                models = list(read(reply.body))
+                models = [model for entry in entries for model in read(entry)]
             except (AttributeError, KeyError, TypeError) as error:
                 raise ProviderUnavailable(f"{root}{path} has another shape than LM Studio's model list") from error
             return sorted(models, key=lambda model: not model.loaded)
@@ -69,7 +71,7 @@ def choose(models: list[Model], endpoint: str) -> Model:
         ProviderUnavailable: the server has no chat model.
     """
     if not models:
-        raise ProviderUnavailable(f"{server_root(endpoint)} has no chat model; load one in LM Studio (or: lms load)")
+        raise ProviderUnavailable(f"{_root(endpoint)} has no chat model; load one in LM Studio (or: lms load)")
     return models[0]
 
 
@@ -111,31 +113,45 @@ def meaning_of(message: str) -> Failure | None:
     return next((failure for pattern, failure in _MEANINGS if pattern.search(message)), None)
 
 
-def _read_v1(body: dict[str, Any]) -> Iterator[Model]:
-    for entry in body.get("models") or ():
-        if entry.get("type") != "llm":
-            continue
-        for instance in entry.get("loaded_instances") or ():
-            window = (instance.get("config") or {}).get("context_length")
-            yield Model(str(instance["id"]), loaded=True, context_window=window)
-        if not entry.get("loaded_instances"):
-            yield Model(str(entry["key"]), loaded=False)
+def _read_v1(entry: dict[str, Any]) -> Iterator[Model]:
+    if entry.get("type") != "llm":
+        return
+    for instance in entry.get("loaded_instances") or ():
+        config = instance.get("config") or {}
+        yield Model(str(instance["id"]), loaded=True, context_window=_window(config.get("context_length")))
+    if not entry.get("loaded_instances"):
+        yield Model(str(entry["key"]), loaded=False)
 
 
-def _read_v0(body: dict[str, Any]) -> Iterator[Model]:
-    for entry in body.get("data") or ():
-        if entry.get("type") in {"llm", "vlm"}:
-            yield Model(str(entry["id"]), entry.get("state") == "loaded", entry.get("loaded_context_length"))
+def _read_v0(entry: dict[str, Any]) -> Iterator[Model]:
+    if entry.get("type") in {"llm", "vlm"}:
+        yield Model(str(entry["id"]), entry.get("state") == "loaded", _window(entry.get("loaded_context_length")))
 
 
-def _read_openai(body: dict[str, Any]) -> Iterator[Model]:
-    for entry in body.get("data") or ():
-        # The list has no types; embedding models are known by their name only.
-        if "embed" not in str(entry.get("id", "")).lower():
-            yield Model(str(entry["id"]), loaded=False)
+def _read_openai(entry: dict[str, Any]) -> Iterator[Model]:
+    # The list has no types; embedding models are known by their name only.
+    if "embed" not in str(entry.get("id", "")).lower():
+        yield Model(str(entry["id"]), loaded=False)
+
+
+_LISTS: tuple[tuple[str, str, Callable[[dict[str, Any]], Iterator[Model]]], ...] = (
+    ("/api/v1/models", "models", _read_v1),
+    ("/api/v0/models", "data", _read_v0),
+    ("/v1/models", "data", _read_openai),
+)
+"""Where lists are, the key that proves them, and how an entry is read. A server without one answers something else."""
+
+
+def _window(tokens: object) -> int | None:
+    """A context window as told, if it is one."""
+    return tokens if isinstance(tokens, int) and tokens > 0 else None
+
+
+def _root(endpoint: str) -> str:
+    return server_root(endpoint, TYPES["lmstudio"])
 
 
 def _said(reply: Reply) -> str:
     error = reply.body.get("error") if isinstance(reply.body, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
-    return str(message)[:200] if message else f"HTTP {reply.status}"
+    return redact.text(str(message))[:200] if message else f"HTTP {reply.status}"

@@ -21,7 +21,7 @@ def field_of(attribute: str) -> str:
 
 
 def compile_predicate(predicate: Predicate) -> Condition:
-    """A closure that answers the predicate for one request. Same result as ``holds``, without the interpretation."""
+    """A closure that answers the predicate for one request."""
     match predicate:
         case Test(attribute, op, operand):
             return _compile_test(field_of(attribute), op, operand)

@@ -1,8 +1,8 @@
 """The call record: one JSON line for each attempt and one for each logical call, never any prompt or answer text.
 
 Field names that the product promises are kept to the letter: ``provider``, ``duration`` (milliseconds), ``status``
-(``ok`` or ``error``) and ``errorCode`` (a ``Failure``, or null). A record also keeps every input of the decision, so
-that it can be replayed under another policy.
+(``ok`` or ``error``) and ``errorCode`` (a ``Failure``, ``no_candidate`` when nobody was eligible, or null). A record
+also keeps every input of the decision, so that it can be replayed under another policy.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Writing never fails a call: what cannot be written is counted and said once.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _log = logging.getLogger("lmroute.telemetry")
+_APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)  # Windows: no CR LF
 
 
 class Sink(Protocol):
@@ -47,15 +49,17 @@ class JsonlSink:
         self.dropped = 0
         self._lock = threading.Lock()
         self._fd: int | None = None
+        self._torn = False
 
     def write(self, lines: Iterable[dict[str, Any]]) -> None:
         """Append records, all with one system call, each on a line of its own."""
         records = list(lines)
-        text = "".join(_encode(record) + "\n" for record in records)
         try:
+            text = "".join(_encode(record) + "\n" for record in records)
+            data = redact.text(text).encode("utf-8", errors="replace")
             with self._lock:
-                os.write(self._open(), redact.text(text).encode("utf-8", errors="replace"))
-        except OSError as error:
+                self._append(data)
+        except (OSError, TypeError, ValueError) as error:  # the last two: a record that JSON cannot hold
             self._drop(len(records), error)
 
     def close(self) -> None:
@@ -65,13 +69,22 @@ class JsonlSink:
                 os.close(self._fd)
                 self._fd = None
 
+    def _append(self, data: bytes) -> None:
+        # A full disk takes a part and tears a line; the next one has to begin on its own.
+        data = b"\n" + data if self._torn else data
+        self._torn = os.write(self._open(), data) < len(data)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def _open(self) -> int:
         if self._fd is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._fd = os.open(self.path, _APPENDING, 0o600)
         return self._fd
 
-    def _drop(self, count: int, error: OSError) -> None:
-        if not self.dropped:
+    def _drop(self, count: int, error: Exception) -> None:
+        with self._lock:
+            is_first = not self.dropped
+            self.dropped += count
+        if is_first:
             _log.warning("call records cannot be written to %s: %s; the calls themselves go on", self.path, error)
-        self.dropped += count

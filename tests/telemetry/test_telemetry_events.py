@@ -1,0 +1,177 @@
+"""The lines of a call: the promised names, everything a replay needs, and no room for a prompt."""
+
+import json
+from dataclasses import fields
+from datetime import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmroute.model import Attempt, Attributes, Candidate, Considered, Decision, Failure, Privacy
+from lmroute.telemetry.events import FORMAT_VERSION, CallEvent, Usage, records
+
+LOCAL, CLOUD = Candidate("lmstudio", "auto"), Candidate("openai", "gpt-4.1-mini")
+REFUSED = Attempt(LOCAL, 2.34567, failure=Failure.TRANSPORT, message="connection refused")
+ANSWERED = Attempt(CLOUD, 120.5, answered="gpt-4.1-mini-2026", degraded=("schema moved into the prompt",))
+COMMON = {"v", "ts", "call", "stack", "rule", "kind", "provider", "model", "duration", "status", "errorCode"}
+OF_AN_ATTEMPT = COMMON | {"attempt", "message", "degraded"}
+OF_A_CALL = COMMON | {"attempts", "overhead_us", "input_tokens", "output_tokens", "attributes", "considered"}
+
+
+def event(*attempts, **changed):
+    known = {
+        "call_id": "c1",
+        "stack": "local_first@0123abcd",
+        "attributes": Attributes(task="qa", privacy=Privacy.PUBLIC, tags=frozenset({"b", "a"}), needs_tools=True),
+        "decision": Decision("everything", (Considered(LOCAL), Considered(CLOUD))),
+        "attempts": attempts,
+        "usage": Usage(12, 3),
+        "duration_ms": 123.45678,
+        "overhead_us": 78.91,
+    }
+    return CallEvent(**known | changed)
+
+
+def test_a_call_that_was_answered():
+    [attempt, call] = records(event(ANSWERED))
+    assert attempt == {
+        "v": FORMAT_VERSION,
+        "ts": call["ts"],
+        "call": "c1",
+        "stack": "local_first@0123abcd",
+        "rule": "everything",
+        "kind": "attempt",
+        "attempt": 1,
+        "provider": "openai",
+        "model": "gpt-4.1-mini-2026",
+        "duration": 120.5,
+        "status": "ok",
+        "errorCode": None,
+        "message": "",
+        "degraded": ["schema moved into the prompt"],
+    }
+    assert call == {
+        "v": FORMAT_VERSION,
+        "ts": attempt["ts"],
+        "call": "c1",
+        "stack": "local_first@0123abcd",
+        "rule": "everything",
+        "kind": "call",
+        "provider": "openai",
+        "model": "gpt-4.1-mini-2026",
+        "duration": 123.457,
+        "status": "ok",
+        "errorCode": None,
+        "attempts": 1,
+        "overhead_us": 78.9,
+        "input_tokens": 12,
+        "output_tokens": 3,
+        "attributes": {
+            "task": "qa",
+            "module": "",
+            "signature": "",
+            "tags": ["a", "b"],
+            "privacy": "public",
+            "needs": {"tools": True, "response_schema": False, "vision": False, "reasoning": False},
+            "prompt_tokens": 0,
+            "max_output_tokens": 0,
+            "stream": False,
+        },
+        "considered": [{"candidate": "lmstudio/auto"}, {"candidate": "openai/gpt-4.1-mini"}],
+    }
+
+
+def test_a_call_that_fell_back_shows_every_attempt_and_ends_well():
+    first, second, call = records(event(REFUSED, ANSWERED))
+    assert (first["attempt"], first["provider"], first["model"]) == (1, "lmstudio", "auto")
+    assert (first["status"], first["errorCode"], first["message"]) == ("error", "transport", "connection refused")
+    assert first["duration"] == 2.346
+    assert (second["attempt"], second["status"]) == (2, "ok")
+    assert (call["provider"], call["status"], call["errorCode"], call["attempts"]) == ("openai", "ok", None, 2)
+
+
+def test_a_call_that_failed_has_no_provider_and_its_last_failure():
+    timed_out = Attempt(CLOUD, 9.0, failure=Failure.TIMEOUT, message="no complete answer in time")
+    *_, call = records(event(REFUSED, timed_out, usage=Usage()))
+    assert (call["provider"], call["model"], call["status"], call["errorCode"]) == (None, None, "error", "timeout")
+    assert (call["input_tokens"], call["output_tokens"]) == (None, None)
+
+
+def test_a_call_that_nobody_was_eligible_for_says_why():
+    decision = Decision("private", (Considered(LOCAL, dropped="disabled"),))
+    [call] = records(event(decision=decision))
+    assert (call["status"], call["errorCode"], call["attempts"]) == ("error", "no_candidate", 0)
+    assert call["considered"] == [{"candidate": "lmstudio/auto", "dropped": "disabled"}]
+
+
+def test_the_time_is_utc_with_milliseconds():
+    stamp = records(event(ANSWERED))[0]["ts"]
+    assert datetime.fromisoformat(stamp).utcoffset().total_seconds() == 0
+    assert len(stamp.partition(".")[2].partition("+")[0]) == 3
+
+
+@pytest.mark.parametrize("failure", Failure)
+def test_every_failure_is_a_code(failure):
+    attempt, call = records(event(Attempt(LOCAL, 1.0, failure=failure)))
+    assert attempt["errorCode"] == call["errorCode"] == failure.value
+
+
+TEXTS = st.text(max_size=20)
+ATTEMPTS = st.builds(
+    Attempt,
+    candidate=st.builds(Candidate, TEXTS, TEXTS),
+    duration_ms=st.floats(0, 1e6),
+    answered=TEXTS,
+    failure=st.none() | st.sampled_from(Failure),
+    message=TEXTS,
+    degraded=st.lists(TEXTS, max_size=2).map(tuple),
+)
+EVENTS = st.builds(
+    event,
+    attributes=st.builds(Attributes),
+    decision=st.builds(Decision, TEXTS, st.just((Considered(LOCAL, "disabled"), Considered(CLOUD)))),
+    duration_ms=st.floats(0, 1e6),
+    usage=st.builds(Usage, st.none() | st.integers(0), st.none() | st.integers(0)),
+).flatmap(lambda drawn: st.lists(ATTEMPTS, max_size=3).map(lambda attempts: _with(drawn, attempts)))
+
+
+def _with(drawn, attempts):
+    values = {field.name: getattr(drawn, field.name) for field in fields(CallEvent)}
+    return CallEvent(**values | {"attempts": tuple(attempts)})
+
+
+@given(EVENTS)
+def test_there_is_one_line_an_attempt_one_for_the_call_and_no_other_field(drawn):
+    *attempts, call = records(drawn)
+    assert [line["attempt"] for line in attempts] == list(range(1, len(drawn.attempts) + 1))
+    assert all(set(line) == OF_AN_ATTEMPT for line in attempts)
+    assert set(call) == OF_A_CALL
+    assert json.loads(json.dumps([*attempts, call])) == [*attempts, call]
+
+
+@given(EVENTS)
+def test_a_call_is_ok_when_its_last_attempt_is(drawn):
+    *attempts, call = records(drawn)
+    served = bool(attempts) and attempts[-1]["status"] == "ok"
+    assert (call["status"] == "ok") is served is (call["errorCode"] is None)
+    assert (drawn.served is not None) is served
+
+
+def test_there_is_no_room_for_a_prompt():
+    """A field that is added to a request's attributes has to be let into the records on purpose."""
+    [call] = records(event())
+    written = call["attributes"]
+    assert set(written) == {
+        "task",
+        "module",
+        "signature",
+        "tags",
+        "privacy",
+        "needs",
+        "prompt_tokens",
+        "max_output_tokens",
+        "stream",
+    }
+    names = set(written) - {"needs"} | {f"needs_{name}" for name in written["needs"]}
+    assert names == {field.name for field in fields(Attributes)}

@@ -1,0 +1,50 @@
+"""The benchmark measures and shows every contender. How fast anything is decides no test."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONTENDERS = ("dspy.LM(engine=<the child>)", "routed, records included", "dspy.LM native", "litellm.Router")
+
+
+def overhead(tmp_path, *words):
+    own = {
+        "LMROUTE_CONFIG_HOME": str(tmp_path / "nobody"),
+        "DSPY_CACHEDIR": str(tmp_path / "dspy"),
+        "PYTHONPATH": str(ROOT),
+    }
+    return subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "overhead.py"), *words],
+        cwd=tmp_path,
+        env={**os.environ, **own},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.slow
+def test_every_contender_is_shown_with_its_median_and_the_ratios(tmp_path):
+    done = overhead(tmp_path, "--calls", "5")
+    assert done.returncode == 0, done.stderr
+    for name in CONTENDERS:
+        [(median, slowest)] = re.findall(rf"^{re.escape(name)} +(\d+) +(\d+)$", done.stdout, re.MULTILINE)
+        assert 0 < int(median) <= int(slowest)
+    assert re.search(r"^routing adds -?\d+ us to a call of its child$", done.stdout, re.MULTILINE)
+    ratios = r"routed is \d+\.\d\dx of dspy\.LM native and \d+\.\d\dx of litellm\.Router"
+    assert re.search(ratios, done.stdout)
+    assert [file.name for file in tmp_path.iterdir() if file.name != "dspy"] == []
+
+
+@pytest.mark.slow
+def test_one_call_is_too_few(tmp_path):
+    done = overhead(tmp_path, "--calls", "1")
+    assert done.returncode == 2
+    assert "--calls must be at least 2" in done.stderr
+    assert "Traceback" not in done.stderr
