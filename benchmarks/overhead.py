@@ -14,10 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
@@ -25,8 +24,14 @@ import dspy
 
 import lmroute
 from lmroute import config
+from lmroute.telemetry.deferred import Deferred
 from lmroute.telemetry.sink import JsonlSink
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BLOCK = 100
+WARM_UP = 5
 PROMPT = "Is the sentiment of this text positive or negative? " * 10
 
 
@@ -46,7 +51,7 @@ def stub() -> Iterator[str]:
 def contenders(url: str, folder: Path) -> dict[str, Callable[[], Any]]:
     """The calls to compare, by name."""
     stack = config.load(["provider=vllm", f"providers.vllm.endpoint={url}", "providers.vllm.models=[stub]"])
-    routed = lmroute.build(stack, sink=JsonlSink(folder / "calls.jsonl"), cache=False)
+    routed = lmroute.build(stack, sink=Deferred(JsonlSink(folder / "calls.jsonl")), cache=False)
     child = dspy.LM("stub", engine=routed.engine.children["vllm"], num_retries=0, cache=False)
     native = dspy.LM("openai/stub", api_base=f"{url}/v1", api_key="none", num_retries=0, cache=False)
     peers = {
@@ -68,16 +73,22 @@ def _litellm(url: str) -> Callable[[], Any]:
 
 
 def measure(calls: dict[str, Callable[[], Any]], count: int) -> dict[str, list[float]]:
-    """Microseconds of each call. They take turns call by call, so that a busy machine is unfair to none."""
-    for call in calls.values():
-        for _ in range(20):
-            call()
+    """Microseconds of each call.
+
+    The child and the routed call alternate, since their difference is what counts; the peers have blocks of their own,
+    because after a LiteLLM call the processor's caches are empty and whoever comes next would pay for it. The blocks
+    take turns, so that a busy machine is unfair to none.
+    """
+    child, routed, *peers = calls
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(count):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            call()
-            times[name].append((time.perf_counter() - began) * 1e6)
+    for _ in range(max(1, count // BLOCK)):
+        for block in ((child, routed), *((peer,) for peer in peers)):
+            for name in block * WARM_UP:
+                calls[name]()
+            for name in block * min(count, BLOCK):
+                began = time.perf_counter()
+                calls[name]()
+                times[name].append((time.perf_counter() - began) * 1e6)
     return times
 
 
@@ -96,6 +107,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=400, help="calls of each contender (default 400)")
     options = parser.parse_args()
+    if options.calls < 2:
+        parser.error("--calls must be at least 2: one call has no spread")
     with stub() as url, tempfile.TemporaryDirectory() as folder:
         show(measure(contenders(url, Path(folder)), options.calls))
 

@@ -1,6 +1,6 @@
 """A server that answers every chat request at once with the same bytes: what is left is the client's own cost.
 
-    python benchmarks/stub.py      # prints its URL, then serves until its standard input closes
+python benchmarks/stub.py      # prints its URL, then serves until its standard input closes
 """
 
 from __future__ import annotations

@@ -21,9 +21,10 @@ NAMES = sorted(set(lmroute.__all__) - {"__version__"})
 def imported_after(code):
     """Top-level modules that are loaded after running ``code`` in a fresh process."""
     source = f"{code}\nimport json, sys; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    path = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", source],
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         encoding="utf-8",
         check=True,

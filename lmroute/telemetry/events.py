@@ -7,7 +7,8 @@ also keeps every input of the decision, so that it can be replayed under another
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ class CallEvent:
         call_id: the same in all records of this call.
         stack: ``policy@hash`` of the configuration.
         overhead_us: what routing itself took: the call's duration without its attempts.
+        at: when it ended, seconds since the epoch.
     """
 
     call_id: str
@@ -43,6 +45,7 @@ class CallEvent:
     usage: Usage
     duration_ms: float
     overhead_us: float
+    at: float = field(default_factory=time.time)
 
     @property
     def served(self) -> Attempt | None:
@@ -55,7 +58,7 @@ def records(event: CallEvent) -> list[dict[str, Any]]:
     """The lines of one call: its attempts in order, then the call itself."""
     common = {
         "v": FORMAT_VERSION,
-        "ts": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "ts": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"),
         "call": event.call_id,
         "stack": event.stack,
         "rule": event.decision.rule,
