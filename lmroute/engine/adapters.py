@@ -8,6 +8,7 @@ provider enforces no schema, the routing engine writes it into the prompt (``lmr
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _SMALL_BILLIONS = 8.0
 """Below so many billion parameters a model is better off with the compact prompt."""
 
-_SIZE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", re.IGNORECASE)
+_SIZE = re.compile(r"(?<![\d.])(?:(\d+)x)?(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", re.IGNORECASE)
 
 
 class CompactAdapter(dspy.JSONAdapter):
@@ -52,14 +53,19 @@ class CompactAdapter(dspy.JSONAdapter):
         inputs: dict[str, Any],
         prefix: str = "",
         suffix: str = "",
-        main_request: bool = False,  # noqa: ARG002 - DSPy's signature
+        main_request: bool = False,
     ) -> str:
-        """The inputs, then the instructions: a small model answers best what it read last."""
+        """The inputs, then the instructions: a small model answers best what it read last.
+
+        Empty for a turn of a conversation that has outputs only.
+        """
         shown = [
             f"{name}: {format_field_value(field, inputs[name])}"
             for name, field in signature.input_fields.items()
             if name in inputs
         ]
+        if not shown and not main_request:
+            return ""
         blocks = [prefix, "\n".join(shown), signature.instructions, _named_outputs(signature), suffix]
         return "\n\n".join(block.strip() for block in blocks if block.strip())
 
@@ -88,8 +94,13 @@ def _description(name: str, field: Any) -> str:
 def _response_format(signature: type[Signature]) -> dict[str, Any]:
     fields: dict[str, Any] = {name: (field.annotation, ...) for name, field in signature.output_fields.items()}
     model = pydantic.create_model("answer", __config__=pydantic.ConfigDict(extra="forbid"), **fields)
-    named = {"name": "answer", "strict": True, "schema": model.model_json_schema()}
-    return {"type": "json_schema", "json_schema": named}
+    schema = model.model_json_schema()
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": _is_flat(schema), "schema": schema}}
+
+
+def _is_flat(schema: Mapping[str, Any]) -> bool:
+    """Whether no object is inside: OpenAI's strict mode refuses any that is open or leaves a key optional."""
+    return "$defs" not in schema and '"type": "object"' not in json.dumps(schema["properties"])
 
 
 _ADAPTERS: Mapping[str, Callable[[], dspy.Adapter]] = {
@@ -124,9 +135,9 @@ def is_small(stack: Stack, candidate: Candidate) -> bool:
 
 
 def parameters_of(model: str) -> float | None:
-    """Billions of parameters that a model's name states (``qwen3-4b`` 4.0, ``smollm2-135m`` 0.135), or ``None``."""
-    found = _SIZE.findall(model)
-    if not found:
+    """Billions of parameters that a model's name states (``qwen3-4b`` 4.0, ``mixtral-8x7b`` 56.0), or ``None``."""
+    found = _SIZE.search(model)
+    if found is None:
         return None
-    number, unit = found[0]
-    return float(number) / (1000 if unit.lower() == "m" else 1)
+    experts, number, unit = found.groups()
+    return int(experts or 1) * float(number) / (1000 if unit in "mM" else 1)

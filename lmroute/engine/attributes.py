@@ -23,6 +23,7 @@ _SETTING = "lmroute_scope"
 _CHARS_PER_TOKEN = 4
 """English prose in the tokenizers of today's models; an estimate is all that choosing needs."""
 
+_ANONYMOUS = "StringSignature"
 _IMAGE_PARTS = frozenset({"image", "video", "document"})
 
 
@@ -36,7 +37,9 @@ class Scope:
 
 
 @contextmanager
-def task(name: str | None = None, *, privacy: Privacy | str | None = None, tags: Iterable[str] = ()) -> Iterator[None]:
+def task(
+    name: str | None = None, *, privacy: Privacy | str | None = None, tags: str | Iterable[str] = ()
+) -> Iterator[None]:
     """Say what the calls inside are for, so that the policy can tell.
 
     Nests: an inner task keeps what it does not restate, adds its tags, and can only make the work *more* private.
@@ -44,7 +47,7 @@ def task(name: str | None = None, *, privacy: Privacy | str | None = None, tags:
     Args:
         name: what rules see as ``task``.
         privacy: ``public``, ``internal`` or ``private``.
-        tags: labels that rules see in ``tags``.
+        tags: labels that rules see in ``tags``; one may come without a list around it.
 
     Raises:
         ValueError: ``privacy`` is none of the three.
@@ -53,7 +56,7 @@ def task(name: str | None = None, *, privacy: Privacy | str | None = None, tags:
     inner = Scope(
         task=outer.task if name is None else name,
         privacy=outer.privacy if privacy is None else _stricter(outer, Privacy(privacy)),
-        tags=outer.tags | frozenset(tags),
+        tags=outer.tags.union((tags,) if isinstance(tags, str) else tags),
     )
     with dspy.context(**{_SETTING: inner}):
         yield
@@ -98,7 +101,14 @@ def estimate_tokens(request: Request) -> int:
 
 
 def _length(parts: Iterable[Any]) -> int:
-    return sum(len(getattr(part, "text", None) or "") for part in parts)
+    return sum(map(_characters, parts))
+
+
+def _characters(part: Any) -> int:
+    """Characters of a part: its text, the arguments of a tool call, the content of a tool's result."""
+    if part.type == "tool_call":
+        return len(str(part.input))
+    return _length(part.content) if part.type == "tool_result" else len(getattr(part, "text", None) or "")
 
 
 def _has_images(request: Request) -> bool:
@@ -129,5 +139,6 @@ def _module_name(callers: Sequence[Any]) -> str:
 
 
 def _signature_name(callers: Sequence[Any]) -> str:
-    signature = getattr(callers[-1], "signature", None) if callers else None
-    return getattr(signature, "__name__", "")
+    """The name of the innermost signature that has one; all that DSPy derives or reads from a string are anonymous."""
+    names = (getattr(getattr(module, "signature", None), "__name__", "") for module in reversed(callers))
+    return next((name for name in names if name not in {"", _ANONYMOUS}), "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from dspy import lm15
@@ -133,20 +134,18 @@ class LogicalCall:
         }
 
     def _try(self, candidate: Candidate) -> Try:
-        profile = self._profile(candidate)
-        fitted, degraded = (self._request, ()) if profile is None else fit(self._request, profile)
+        fitted, degraded = fit(self._request, self._profile(candidate))
         request = replace(fitted, model=candidate.model)
         return Try(candidate, request, degraded, time.monotonic(), self._deadline)
 
-    def _profile(self, candidate: Candidate) -> Profile | None:
-        return self._routing.stack.providers.get(candidate.provider)
+    def _profile(self, candidate: Candidate) -> Profile:
+        return self._routing.stack.providers[candidate.provider]
 
     def _window(self, candidate: Candidate) -> int | None:
-        profile = self._profile(candidate)
-        return self._routing.windows.get(candidate, profile.context_window if profile else None)
+        return self._routing.windows.get(candidate, self._profile(candidate).context_window)
 
     def _is_too_small(self, candidate: Candidate) -> bool:
-        """After an overflow only a window known to be larger than the one that overflowed is worth a try."""
+        """After an overflow a window that is known to be no larger than the one that overflowed is not worth a try."""
         overflowed = [a.candidate for a in self._attempts if a.failure is Failure.CONTEXT_LENGTH]
         if not overflowed:
             return False
@@ -191,7 +190,8 @@ class LogicalCall:
             duration_ms=duration,
             overhead_us=max(0.0, duration - sum(a.duration_ms for a in self._attempts)) * 1000,
         )
-        self._routing.sink.write(records(event))
+        # Not made into lines here: a sink may do that on a thread of its own, and one that keeps nothing never does.
+        self._routing.sink.write(chain.from_iterable(map(records, (event,))))
 
 
 def _shown(attempt: Attempt) -> dict[str, Any]:

@@ -7,6 +7,8 @@ when a call shows that it is no longer so (server gone, model unloaded).
 from __future__ import annotations
 
 import threading
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
@@ -24,11 +26,11 @@ from lmroute.errors import (
     TokenRefused,
 )
 from lmroute.model import AUTO, Candidate
-from lmroute.providers import catalog, lmstudio
+from lmroute.providers import catalog, dialing, lmstudio
 from lmroute.providers.http import get_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from lmroute.model import Profile, Secret
     from lmroute.providers.embedded import Fetch
@@ -37,6 +39,7 @@ T = TypeVar("T")
 OnFetch: TypeAlias = "Callable[[Fetch], None]"
 """Told how far the fetch of the embedded weights is, while one is under way."""
 
+_REFUSED = frozenset({401, 403})
 _EMBEDDED_WINDOW = 4096  # tokens; enough for prompts of a page, small enough for any machine
 
 _AS_LM15: tuple[tuple[type[LmrouteError], type[lm15.LM15Error]], ...] = (
@@ -50,11 +53,14 @@ _AS_LM15: tuple[tuple[type[LmrouteError], type[lm15.LM15Error]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a provider is and how to get in. ``address`` is a base URL with its API path."""
+    """Where a provider is and how to get in.
+
+    Attributes:
+        address: base URL with its API path; empty where LiteLLM knows it.
+    """
 
     address: str
     token: Secret | None
-    window: int | None = None
 
 
 class Server(Protocol):
@@ -77,7 +83,7 @@ class Readiness:
         self._windows = windows
         self._lock = threading.Lock()
         self._place: Place | None = None
-        self._models: dict[str, str] = {}
+        self._model: str | None = None
         self._server: Server | None = None
 
     def place(self) -> Place:
@@ -87,33 +93,47 @@ class Readiness:
             lm15.NotConfiguredError: a secret is missing.
             NotReadyError: the embedded model could not be started.
         """
-        with self._lock:
-            if self._place is None:
-                self._place = self._ready(self._find_place)
-            return self._place
+        with self._alone():
+            place = self._place or self._ready(self._find_place)
+            self._place = place
+            return place
 
-    def model(self, name: str) -> str:
+    def model(self, name: str, place: Place) -> str:
         """The model to ask for; ``auto`` is looked up on the server once.
 
         Raises:
             NotReadyError: the server could not be asked, or has no chat model.
         """
-        place = self.place()
-        with self._lock:
-            if name not in self._models:
-                self._models[name] = self._ready(lambda: self._find_model(name, place))
-            return self._models[name]
+        if name != AUTO:
+            return name
+        with self._alone():
+            model = self._model or self._ready(lambda: self._find_model(place))
+            self._model = model
+            return model
 
     def forget(self) -> None:
-        """Look everything up again next time. An embedded server is held until then: other calls may be using it."""
-        with self._lock:
-            self._place, self._models = None, {}
+        """Look everything up again next time. An embedded server is held until then: other calls may be using it.
+
+        Waits for nobody: event loops call it while another thread may be looking something up.
+        """
+        self._place = self._model = None
 
     def close(self) -> None:
         """Forget, and let go of an embedded server."""
         self.forget()
         with self._lock:
             self._hold(None)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One caller finds something out, the others wait for it, each as long as its own deadline allows."""
+        ends = dialing.deadline()
+        if not self._lock.acquire(timeout=-1 if ends is None else max(0.0, ends - time.monotonic())):
+            raise lm15.TimeoutError("it was not made ready in time")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _ready(self, find: Callable[[], T]) -> T:
         try:
@@ -127,6 +147,8 @@ class Readiness:
         if profile.type == "embedded":
             return self._start_embedded()
         token = secrets.resolve(profile.auth_token) if profile.auth_token else None
+        if profile.type == "litellm":
+            return Place(profile.endpoint or "", token)
         return Place(catalog.base_url(profile), token)
 
     def _start_embedded(self) -> Place:
@@ -141,24 +163,33 @@ class Readiness:
         self._hold(server)
         for name in self.profile.models:
             self._windows[Candidate(self.profile.id, name)] = server.context_window
-        return Place(catalog.base_url(self.profile, server.base_url), server.api_key, server.context_window)
+        return Place(catalog.base_url(self.profile, server.base_url), server.api_key)
 
     def _hold(self, server: Server | None) -> None:
         previous, self._server = self._server, server
         if previous is not None:
             previous.close()
 
-    def _find_model(self, name: str, place: Place) -> str:
+    def _find_model(self, place: Place) -> str:
         profile = self.profile
-        if name != AUTO:
-            return name
         if profile.type == "lmstudio":
             return self._find_lmstudio_model(place)
-        reply = get_json(f"{place.address}/models", locality=profile.locality, token=place.token)
-        listed = reply.body.get("data") if reply.ok and isinstance(reply.body, dict) else None
-        if not listed:
-            raise ProviderUnavailable(f"{place.address} lists no model; name one under providers.{profile.id}.models")
-        return str(listed[0]["id"])
+        listed = self._listed(place) if catalog.TYPES[profile.type].lists_models else []
+        # The list has no types; embedding models are known by their name only.
+        chats = [name for name in listed if "embed" not in name.lower()]
+        if not chats:
+            raise ProviderUnavailable(f"{profile.id} lists no chat model; name one under providers.{profile.id}.models")
+        return chats[0]
+
+    def _listed(self, place: Place) -> list[str]:
+        profile, url = self.profile, f"{place.address}/models"
+        reply = get_json(url, locality=profile.locality, token=place.token, connect_s=profile.timeouts.connect_s)
+        if reply.status in _REFUSED:
+            raise TokenRefused(f"{url} refuses the token (HTTP {reply.status}); see providers.{profile.id}.auth_token")
+        entries = reply.body.get("data") if reply.ok and isinstance(reply.body, dict) else None
+        if not isinstance(entries, list):
+            raise ProviderUnavailable(f"{url} is no list of models (HTTP {reply.status}); check the endpoint")
+        return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and entry.get("id")]
 
     def _find_lmstudio_model(self, place: Place) -> str:
         profile, endpoint = self.profile, place.address

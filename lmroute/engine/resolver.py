@@ -9,7 +9,8 @@ import dspy
 
 from lmroute import config
 from lmroute.engine.adapters import adapter_for
-from lmroute.engine.children import AsyncProviderEngine, ProviderEngine, providers
+from lmroute.engine.children import AsyncProviderEngine, ProviderEngine
+from lmroute.engine.provider import providers
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
 from lmroute.model import Stack
 

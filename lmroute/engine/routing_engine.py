@@ -7,7 +7,6 @@ before its first token, and copies share the engine.
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 from dspy import lm15
@@ -16,15 +15,16 @@ from dspy.clients.engines.stream_guard import achecked_stream, checked_stream
 
 from lmroute.engine.attributes import ambient
 from lmroute.engine.call import LogicalCall, Routing, Try
-from lmroute.engine.children import AsyncProviderEngine, Provider, ProviderEngine, providers
+from lmroute.engine.children import AsyncProviderEngine, ProviderEngine
 from lmroute.engine.identity import stack_name
+from lmroute.engine.provider import Provider, providers
 from lmroute.engine.supports import Supports
 from lmroute.routing.decide import NO_WINDOWS, decide
 from lmroute.routing.policy import compile_policy
 from lmroute.telemetry.sink import NoSink
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
     from dspy.lm15 import Request, Response
 
@@ -65,7 +65,7 @@ class _Engine:
     def _supports(self) -> Supports:
         """What adapters may ask for: what the candidate that would be tried first can do."""
         decision = decide(self.routing.policy, ambient(), self.routing.windows)
-        first = next((self.stack.providers.get(c.provider) for c in decision.candidates), None)
+        first = next((self.stack.providers[c.provider] for c in decision.candidates), None)
         return Supports.of(first)
 
     @property
@@ -96,7 +96,13 @@ class _Engine:
         return (type(self).load_state, (self.dump_state(),))
 
     def dump_state(self) -> dict[str, Any]:
-        """The composed configuration, which holds references to secrets and no secret."""
+        """The composed configuration, which holds references to secrets and no secret.
+
+        Raises:
+            TypeError: the stack was put together in Python, so there is none.
+        """
+        if not self.stack.document:
+            raise TypeError("only an engine of a composed configuration can be saved; this stack was made in Python")
         return {"document": self.stack.document}
 
     @classmethod
@@ -139,23 +145,28 @@ class RoutingEngine(_Engine):
         call = LogicalCall(self.routing, request, stream=True)
         for attempt in call.tries():
             with closing_stream(checked_stream(self._child(attempt).stream(attempt.request))) as events:
-                head: list[Any] = []
+                shown = False
                 try:
                     # Held back until something visible comes: up to there the next candidate may still take over.
-                    while not head or head[-1].type == "start":
-                        with attempt.bounded():
-                            head.append(next(events))
-                    for event in chain(head, events):
-                        yield call.streamed(attempt, head[0].model, event) if event.type == "end" else event
+                    with attempt.bounded():
+                        start, event = next(events), next(events)
+                    shown = True
+                    yield start
+                    while event.type != "end":
+                        yield event
+                        event = next(events)
+                    next(events, None)  # an end that something follows is none
+                    yield call.streamed(attempt, start.model, event)
                 except lm15.LM15Error as error:
-                    call.stream_failed(attempt, error, visible=_is_visible(head))
+                    call.stream_failed(attempt, error, visible=shown)
                 else:
                     return
 
     def close(self) -> None:
         """Close the children's connections and let go of an embedded server."""
         for child in self.children.values():
-            child.close()
+            if hasattr(child, "close"):  # DSPy's contract asks an engine for no more than complete and stream
+                child.close()
 
 
 class AsyncRoutingEngine(_Engine):
@@ -183,31 +194,24 @@ class AsyncRoutingEngine(_Engine):
         call = LogicalCall(self.routing, request, stream=True)
         for attempt in call.tries():
             async with aclosing_stream(achecked_stream(self._child(attempt).stream(attempt.request))) as events:
-                head: list[Any] = []
+                shown = False
                 try:
-                    while not head or head[-1].type == "start":
-                        with attempt.bounded():
-                            head.append(await anext(events))
-                    async for event in _achain(head, events):
-                        yield call.streamed(attempt, head[0].model, event) if event.type == "end" else event
+                    with attempt.bounded():
+                        start, event = await anext(events), await anext(events)
+                    shown = True
+                    yield start
+                    while event.type != "end":
+                        yield event
+                        event = await anext(events)
+                    await anext(events, None)
+                    yield call.streamed(attempt, start.model, event)
                 except lm15.LM15Error as error:
-                    call.stream_failed(attempt, error, visible=_is_visible(head))
+                    call.stream_failed(attempt, error, visible=shown)
                 else:
                     return
 
     async def aclose(self) -> None:
         """Close the children's connections that belong to this event loop."""
         for child in self.children.values():
-            await child.aclose()
-
-
-def _is_visible(head: list[Any]) -> bool:
-    """Whether the caller has got something of this stream: the head ends with the first thing that can be seen."""
-    return bool(head) and head[-1].type != "start"
-
-
-async def _achain(head: Iterable[Any], rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    for event in head:
-        yield event
-    async for event in rest:
-        yield event
+            if hasattr(child, "aclose"):
+                await child.aclose()

@@ -9,7 +9,10 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from dspy import lm15
+
 from lmroute.model import JsonMode
+from lmroute.providers.catalog import TYPES, Dialect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,15 +22,33 @@ if TYPE_CHECKING:
     from lmroute.model import Profile
 
 # Sampler settings that DSPy's Config has a field for; any other goes onto the wire as it is.
-_CONFIG_FIELDS = ("temperature", "top_p", "top_k", "seed", "max_tokens", "frequency_penalty", "presence_penalty")
+_CONFIG_FIELDS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "max_tokens",
+    "stop",
+    "frequency_penalty",
+    "presence_penalty",
+)
 _HINTS = ("metadata",)
 """Extensions that are meant for the router and never for a server."""
 
 
 def fit(request: Request, profile: Profile) -> tuple[Request, tuple[str, ...]]:
-    """The request as this provider is to get it, and what differs from what was asked, in words."""
+    """The request as this provider is to get it, and what differs from what was asked, in words.
+
+    Raises:
+        lm15.ConfigurationError: the profile's ``params`` hold a value that no model takes.
+    """
     config, degraded, instruction = _fit_json(request.config, profile.capabilities.json_mode)
-    config = _with_params(config, dict(profile.params))
+    try:
+        config = _with_params(config, dict(profile.params))
+    except (TypeError, ValueError) as error:
+        raise lm15.ConfigurationError(f"providers.{profile.id}.params: {error}") from error
+    if _takes_top_k(profile):
+        config = _with_top_k_on_the_wire(config)
     if config is request.config:
         return request, ()
     if instruction:
@@ -65,17 +86,27 @@ def _appended(system: Any, instruction: str) -> Any:
         return instruction
     if isinstance(system, str):
         return f"{system}\n\n{instruction}"
-    from dspy.lm15 import TextPart  # noqa: PLC0415 - only multi-part system prompts need it
-
-    return (*system, TextPart(instruction))
+    return (*system, lm15.TextPart(instruction))
 
 
 def _with_params(config: Config, params: dict[str, Any]) -> Config:
     """The profile's sampler settings under the caller's own, which win; hints for the router taken out."""
     extensions = {k: v for k, v in (config.extensions or {}).items() if k not in _HINTS}
     fields = {name: params.pop(name) for name in _CONFIG_FIELDS if name in params}
-    changes = {name: value for name, value in fields.items() if getattr(config, name) is None}
+    changes = {name: value for name, value in fields.items() if getattr(config, name) in {None, ()}}
     extensions = {**params, **extensions}
     if extensions != (config.extensions or {}):
         changes["extensions"] = extensions or None
     return replace(config, **changes) if changes else config
+
+
+def _takes_top_k(profile: Profile) -> bool:
+    """Whether a server of OpenAI's dialect takes ``top_k`` all the same: all do but OpenAI's own."""
+    return TYPES[profile.type].dialect is Dialect.OPENAI_CHAT and profile.type != "openai"
+
+
+def _with_top_k_on_the_wire(config: Config) -> Config:
+    """``top_k`` as an extension: lm15 takes the dialect by its word and would drop the field."""
+    if config.top_k is None:
+        return config
+    return replace(config, top_k=None, extensions={"top_k": config.top_k, **(config.extensions or {})})

@@ -44,6 +44,7 @@ _FAILURES: tuple[tuple[type[lm15.LM15Error], Failure], ...] = (
     (lm15.UnsupportedFeatureError, Failure.UNSUPPORTED_FEATURE),
     (lm15.CapabilityError, Failure.UNSUPPORTED_FEATURE),
     (lm15.ConfigurationError, Failure.NOT_CONFIGURED),
+    (lm15.ToolDerivationError, Failure.INVALID_REQUEST),
     (lm15.TransportError, Failure.TRANSPORT),
     (lm15.LockTimeoutError, Failure.TRANSPORT),
     (lm15.StreamAssemblyError, Failure.BAD_REPLY),
@@ -55,13 +56,8 @@ FALLBACK: frozenset[Failure] = frozenset(Failure) - {Failure.INVALID_REQUEST}
 """Failures after which the next candidate is tried, unless the rule says otherwise. After ``context_length`` only
 candidates with a larger window are."""
 
-_CLASSES: dict[Failure, type[lm15.LM15Error]] = {
-    Failure.CONTEXT_LENGTH: lm15.ContextLengthError,
-    Failure.UNSUPPORTED_MODEL: lm15.UnsupportedModelError,
-    Failure.UNAVAILABLE: NotReadyError,
-    Failure.SERVER: lm15.ServerError,
-    Failure.BAD_REPLY: lm15.ProviderError,
-}
+_CLASSES = {failure: kind for kind, failure in reversed(_FAILURES)}
+"""The class that stands for a failure: the first one of the table above."""
 
 
 def classify(error: lm15.LM15Error) -> Failure:
@@ -93,10 +89,10 @@ def rebuilt(error: lm15.LM15Error, kind: type[lm15.LM15Error], message: str) -> 
     return new
 
 
-def one_line(error: Exception) -> str:
-    """An error's text without lm15's how-to-fix block, redacted, in one line of at most 300 characters."""
+def one_line(error: Exception, longest: int = 300) -> str:
+    """An error's text without lm15's how-to-fix block, redacted, in one line of at most so many characters."""
     text = str(getattr(error, "message", "") or error).partition("\n\n")[0]
-    return redact.text(" ".join(text.split()))[:300] or type(error).__name__
+    return redact.text(" ".join(text.split()))[:longest] or type(error).__name__
 
 
 def exhausted(attempts: Sequence[Attempt], errors: Sequence[lm15.LM15Error]) -> lm15.LM15Error:
@@ -106,6 +102,5 @@ def exhausted(attempts: Sequence[Attempt], errors: Sequence[lm15.LM15Error]) -> 
     on that class, which is the one cure the caller has.
     """
     decisive = next((e for e in errors if isinstance(e, lm15.ContextLengthError)), errors[-1])
-    kind = next(k for k, _ in _FAILURES if isinstance(decisive, k))
     tried = "; ".join(f"{a.candidate}: {a.failure} ({a.message})" for a in attempts)
-    return rebuilt(decisive, kind, f"no provider answered. Tried {tried}")
+    return rebuilt(decisive, _CLASSES[classify(decisive)], f"no provider answered. Tried {tried}")

@@ -1,8 +1,7 @@
 """lm15's transport seam over the guarded connection: what DSPy's native engines send and receive goes through here.
 
-Besides deadlines and address checks (``lmroute.providers.dialing``) this is where answers that look fine and are not
-become errors, so that lm15's dialects map them like any other: LM Studio's error bodies with status 200, its errors
-that are bare strings, replies without ``choices``, bodies without end. It also notes which model really answers.
+Deadlines and address checks are ``lmroute.providers.dialing``'s; here answers that look fine and are not become
+errors (``lmroute.engine.replies``) before lm15 sees them, and the model that really answers is noted.
 
 lm15 asks of a transport only ``stream(request)`` and of its answer what ``_Answer`` and its two children have, so
 nothing of lm15's private modules is imported.
@@ -10,81 +9,46 @@ nothing of lm15's private modules is imported.
 
 from __future__ import annotations
 
-import json
+import weakref
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpcore
 from dspy import lm15
 
+from lmroute.engine import replies
+from lmroute.engine.exchange import Exchange, current
+from lmroute.engine.replies import Frames, settle
 from lmroute.providers import dialing
 from lmroute.providers.http import describe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from lmroute.providers.dialing import Patience
+    from lmroute.model import Locality
 
-MAX_REPLY = 64 * 1024 * 1024
-"""Bytes of one answer that are read at most."""
-
-_OK = 200
-_BAD_GATEWAY = 502
-_BAD_REQUEST = 400
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One request and what is learned from its answer.
-
-    Attributes:
-        needs_choices: whether the dialect's answer must hold ``choices`` (OpenAI chat).
-        answered: the model that the answer names first; empty until it is known.
-    """
-
-    patience: Patience
-    needs_choices: bool = False
-    answered: str = ""
-    timeouts: dict[str, float] = field(init=False)
-
-    def __post_init__(self) -> None:
-        left = self.patience.remaining()
-        self.timeouts = {
-            "connect": min(self.patience.connect_s, left),
-            "read": left,
-            "write": left,
-            "pool": left,
-        }
-
-
-_exchange: ContextVar[Exchange] = ContextVar("lmroute_exchange")
-
-
-@contextmanager
-def exchanging(exchange: Exchange) -> Iterator[None]:
-    """Have the request that is sent inside belong to ``exchange``."""
-    token = _exchange.set(exchange)
-    try:
-        with dialing.until(exchange.patience.deadline):
-            yield
-    finally:
-        _exchange.reset(token)
+_REDIRECTS = range(300, 400)
 
 
 class Transport:
-    """A synchronous lm15 transport over a guarded pool."""
+    """A synchronous lm15 transport to one address.
 
-    def __init__(self, pool: httpcore.ConnectionPool) -> None:
-        self._pool = pool
+    Raises:
+        lm15.TransportError: the environment names a proxy that cannot be used.
+    """
+
+    def __init__(self, address: str, locality: Locality) -> None:
+        with _translated():
+            self._pool = dialing.pool(address, locality)
+        # DSPy closes no engine that it was given, so an LM that is let go of lets go of its connections.
+        weakref.finalize(self, self._pool.close)
 
     @contextmanager
     def stream(self, request: Any) -> Iterator[Answer]:
         """Send one request; the answer is read while the context lasts."""
-        exchange = _exchange.get()
-        with _translated():
+        exchange = current()
+        with _waiting(exchange):
             response = self._pool.handle_request(_outgoing(request, exchange))
         try:
             yield Answer(response, exchange)
@@ -99,14 +63,15 @@ class Transport:
 class AsyncTransport:
     """``Transport`` for an event loop."""
 
-    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
-        self._pool = pool
+    def __init__(self, address: str, locality: Locality) -> None:
+        with _translated():
+            self._pool = dialing.async_pool(address, locality)
 
     @asynccontextmanager
     async def stream(self, request: Any) -> AsyncIterator[AsyncAnswer]:
         """Send one request; the answer is read while the context lasts."""
-        exchange = _exchange.get()
-        with _translated():
+        exchange = current()
+        with _waiting(exchange):
             response = await self._pool.handle_async_request(_outgoing(request, exchange))
         try:
             yield await AsyncAnswer(response, exchange).ready()
@@ -128,12 +93,9 @@ class _Answer:
         self._response = response
         self._exchange = exchange
         self.headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in response.headers]
-        self.is_stream = (self.header("content-type") or "").startswith("text/event-stream")
         self.status = int(response.status)
-        exchange.timeouts["read"] = exchange.patience.idle_s if self.is_stream else exchange.patience.remaining()
-        connection = response.extensions.get("network_stream")
-        if connection is not None:
-            connection.deadline = exchange.patience.deadline
+        self.is_stream = (self.header("content-type") or "").lower().startswith("text/event-stream")
+        exchange.replied = True
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
@@ -142,8 +104,11 @@ class _Answer:
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def settled(self, body: bytes) -> bytes:
-        """A whole body, with the status it should have come with."""
-        self.status, body = settle(self.status, body, needs_choices=self._exchange.needs_choices)
+        """A whole body, with the status corrected to the one it should have come with."""
+        if self.status in _REDIRECTS:
+            where = self.header("location") or "nowhere"
+            raise lm15.ProviderError(f"redirected to {where}; the endpoint should be that", status=self.status)
+        self.status = settle(self.status, body, needs_choices=self._exchange.needs_choices)
         return body
 
 
@@ -163,8 +128,14 @@ class Answer(_Answer):
         return bytes(body)
 
     def _chunks(self) -> Iterator[bytes]:
-        with _translated():
-            yield from self._response.iter_stream()
+        source = self._response.iter_stream()
+        while True:
+            with _waiting(self._exchange):
+                chunk = next(source, None)
+            if chunk is None:
+                return
+            self._exchange.heard()
+            yield chunk
 
     def read(self) -> bytes:
         """The whole body."""
@@ -199,9 +170,14 @@ class AsyncAnswer(_Answer):
         return bytes(body)
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        with _translated():
-            async for chunk in self._response.aiter_stream():
-                yield chunk
+        source = self._response.aiter_stream()
+        while True:
+            with _waiting(self._exchange):
+                chunk = await anext(source, None)
+            if chunk is None:
+                return
+            self._exchange.heard()
+            yield chunk
 
     async def read(self) -> bytes:
         """The whole body."""
@@ -217,83 +193,30 @@ class AsyncAnswer(_Answer):
         yield frames.rest()
 
 
-class Frames:
-    """Watches an event stream pass by, line by line, whatever the chunks."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._partial = b""
-
-    def feed(self, chunk: bytes) -> bytes:
-        """The complete lines so far, with LM Studio's string errors in the shape that dialects read."""
-        *lines, self._partial = (self._partial + chunk).split(b"\n")
-        if len(self._partial) > MAX_REPLY:
-            raise lm15.ProviderError(f"a stream line is longer than {MAX_REPLY} bytes")
-        return b"".join(self._line(line) + b"\n" for line in lines)
-
-    def rest(self) -> bytes:
-        """What came after the last line end."""
-        return self._line(self._partial) if self._partial else b""
-
-    def _line(self, line: bytes) -> bytes:
-        wanted = not self._exchange.answered or b'"error"' in line
-        if not (wanted and line.startswith(b"data:")):
-            return line
-        frame = _parsed(line[5:])
-        if frame is None:
-            return line
-        self._exchange.answered = self._exchange.answered or str(frame.get("model") or "")
-        if isinstance(frame.get("error"), str):
-            return b"data: " + json.dumps({"error": {"message": frame["error"]}}).encode()
-        return line
-
-
-def settle(status: int, body: bytes, *, needs_choices: bool) -> tuple[int, bytes]:
-    """The status and body that a server should have sent.
-
-    A top-level ``error`` is an error whatever the status, and becomes an object whatever it was; an answer without
-    ``choices`` is none. Anything else passes unchanged.
-    """
-    # In a JSON string the quotes would be escaped, so these bytes are keys; a good answer is not parsed twice.
-    if b'"error"' not in body and not (needs_choices and b'"choices"' not in body):
-        return status, body
-    document = _parsed(body)
-    if document is None:
-        return status, body
-    error = document.get("error")
-    if error is not None and not document.get("choices"):
-        if isinstance(error, str):
-            body = json.dumps({"error": {"message": error}}).encode()
-        return (_BAD_REQUEST if status == _OK else status), body
-    if needs_choices and status == _OK and not document.get("choices"):
-        message = f"the answer has no choices, only {', '.join(sorted(map(str, document))[:8]) or 'nothing'}"
-        return _BAD_GATEWAY, json.dumps({"error": {"message": message}}).encode()
-    return status, body
-
-
-def _parsed(data: bytes) -> dict[str, Any] | None:
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        return None  # lm15 says what is wrong with a body that is no JSON
-    return document if isinstance(document, dict) else None
-
-
 def _outgoing(request: Any, exchange: Exchange) -> httpcore.Request:
     host = urlsplit(request.url).netloc.encode("ascii")
     headers = [(b"Host", host), (b"Accept-Encoding", b"identity")]
-    headers += [(k.encode("latin-1"), v.encode("latin-1")) for k, v in request.headers]
+    headers += [(k.encode("latin-1"), v.encode("latin-1")) for k, v in request.headers if not _is_left_out(k, exchange)]
     headers.append((b"Content-Length", str(len(request.body)).encode()))
-    # While waiting for a stream to begin, the first-byte bound applies; lm15 asks for one with this field.
-    if b'"stream": true' in request.body or b'"stream":true' in request.body:
-        exchange.timeouts["read"] = min(exchange.patience.first_byte_s, exchange.timeouts["read"])
-    extensions = {"timeout": exchange.timeouts}
+    patience = exchange.patience
+    extensions = {"timeout": {"connect": patience.connect_s, "pool": patience.remaining()}}
     return httpcore.Request(request.method, request.url, headers=headers, content=request.body, extensions=extensions)
 
 
+def _is_left_out(header: str, exchange: Exchange) -> bool:
+    return exchange.keyless and header.lower() == "authorization"
+
+
 def _check_size(body: bytearray) -> None:
-    if len(body) > MAX_REPLY:
-        raise lm15.ProviderError(f"the answer is longer than {MAX_REPLY} bytes")
+    if len(body) > replies.MAX_REPLY:
+        raise lm15.ProviderError(f"the answer is longer than {replies.MAX_REPLY} bytes")
+
+
+@contextmanager
+def _waiting(exchange: Exchange) -> Iterator[None]:
+    """Bound what is done on the connection inside by the exchange's clocks; its failures are lm15's errors."""
+    with dialing.until(exchange.wait_until), _translated():
+        yield
 
 
 @contextmanager

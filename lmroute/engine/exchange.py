@@ -1,0 +1,87 @@
+"""One request and its answer on the wire: how long to wait for what, and what was learned.
+
+lm15 knows nothing of our clocks, so the request that a native engine is about to send finds its ``Exchange`` in a
+context variable.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dspy import lm15
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lmroute.providers.dialing import Patience
+
+_WHATEVER_AN_ANSWER_BREAKS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and what is learned from its answer.
+
+    Attributes:
+        streams: whether an event stream is asked for: only there the first byte and silence have bounds of their own.
+        keyless: whether the server is to get no token.
+        needs_choices: whether the dialect's answer must hold ``choices`` (OpenAI chat).
+        answered: the model that the answer names first; empty until it is known.
+        replied: whether an answer has begun.
+        wait_until: the ``time.monotonic()`` value until which the next bytes are waited for.
+    """
+
+    patience: Patience
+    streams: bool = False
+    keyless: bool = False
+    needs_choices: bool = False
+    answered: str = ""
+    replied: bool = False
+    wait_until: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._wait(self.patience.first_byte_s)
+
+    def heard(self) -> None:
+        """Some of the body came in; the next bytes may take the idle time."""
+        self._wait(self.patience.idle_s)
+
+    def _wait(self, seconds: float) -> None:
+        deadline = self.patience.deadline
+        self.wait_until = min(deadline, time.monotonic() + seconds) if self.streams else deadline
+
+
+_current: ContextVar[Exchange] = ContextVar("lmroute_exchange")
+
+
+def current() -> Exchange:
+    """The exchange that a request which is sent now belongs to."""
+    return _current.get()
+
+
+@contextmanager
+def exchanging(exchange: Exchange) -> Iterator[None]:
+    """Have the request that is sent inside belong to ``exchange``."""
+    token = _current.set(exchange)
+    try:
+        with understood(exchange):
+            yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def understood(exchange: Exchange) -> Iterator[None]:
+    """Once an answer has begun, what lm15's reading of it trips over is a bad reply and no bug."""
+    try:
+        yield
+    except lm15.LM15Error:
+        raise  # lm15's TimeoutError is a builtin error as well
+    except _WHATEVER_AN_ANSWER_BREAKS as error:
+        if not exchange.replied:
+            raise
+        raise lm15.ProviderError(f"malformed answer ({type(error).__name__}: {error})") from error

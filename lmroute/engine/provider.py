@@ -1,0 +1,161 @@
+"""What the sync and the async child of one provider share: aim a request, know its engine, judge its answer."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dspy import lm15
+
+from lmroute import redact
+from lmroute.engine.exchange import Exchange
+from lmroute.engine.readiness import OnFetch, Place, Readiness
+from lmroute.engine.verdicts import ModelSubstitutedError, classify, refine
+from lmroute.model import AUTO, Failure, Profile
+from lmroute.providers import dialing
+from lmroute.providers.catalog import TYPES, Dialect
+from lmroute.providers.lmstudio import is_same_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dspy.lm15 import Request
+
+    from lmroute.model import Candidate
+
+_log = logging.getLogger("lmroute.engine")
+
+_SAYS_NOTHING_OF_THE_SERVER = frozenset(
+    {
+        Failure.INVALID_REQUEST,
+        Failure.CONTEXT_LENGTH,
+        Failure.UNSUPPORTED_FEATURE,
+        Failure.RATE_LIMIT,
+        Failure.BILLING,
+        Failure.TIMEOUT,
+    }
+)
+_KEYLESS = "none"  # lm15 wants a key even where the server does not; the transport leaves it out
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request aimed at one provider.
+
+    Attributes:
+        place: where it goes, under which token.
+        request: as the native engine gets it.
+        model: the model it asks for, as the server calls it.
+        is_pinned: whether the caller asked for exactly that model, and not for ``auto``.
+    """
+
+    place: Place
+    request: Request
+    model: str
+    is_pinned: bool
+    exchange: Exchange
+
+
+class Provider:
+    """One provider profile at work. No I/O but what readiness does."""
+
+    def __init__(self, profile: Profile, windows: dict[Candidate, int], on_fetch: OnFetch | None = None) -> None:
+        self.profile = profile
+        self.readiness = Readiness(profile, windows, on_fetch)
+        self._row = TYPES[profile.type]
+
+    @property
+    def is_litellm(self) -> bool:
+        """Whether LiteLLM's engine has to do it."""
+        return self._row.dialect is Dialect.LITELLM
+
+    def aim(self, request: Request, *, stream: bool = False) -> Call:
+        """Resolve the model and set the clocks. May block while a server or model is made ready."""
+        place = self.readiness.place()
+        model = self.readiness.model(request.model, place)
+        aimed = model if self.is_litellm else f"{self._engine_id}:{model}"
+        is_chat = self._row.dialect is Dialect.OPENAI_CHAT
+        exchange = Exchange(self._patience(), stream, needs_choices=is_chat, keyless=place.token is None)
+        return Call(place, replace(request, model=aimed), model, request.model != AUTO, exchange)
+
+    def check_model(self, call: Call, answered: str) -> None:
+        """Act on an answer from another model than the one asked for, the way the profile says."""
+        if not (self._row.strict_model and answered) or is_same_model(call.model, answered):
+            return
+        message = f"asked for {call.model!r}, answered by {answered!r}"
+        if not call.is_pinned:
+            self.readiness.forget()  # any model would do, but another one is loaded by now, with another window
+        elif self.profile.on_substitution == "error":
+            raise ModelSubstitutedError(message, provider=self.profile.id)
+        else:
+            _log.warning("%s: %s", self.profile.id, message)
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """Errors under the class their text reveals; what is known about the server is forgotten when it fails."""
+        try:
+            yield
+        except lm15.LM15Error as error:
+            # In place, because tracebacks show the original too; servers echo what they were sent.
+            error.message = redact.text(error.message)
+            error.args = (error.message,)
+            error.provider = self.profile.id
+            refined = refine(error)
+            if classify(refined) not in _SAYS_NOTHING_OF_THE_SERVER:
+                self.readiness.forget()
+            if refined is error:
+                raise
+            raise refined from error
+
+    def native_config(self, place: Place, transport: object) -> lm15.RouterConfig:
+        """lm15's configuration for this provider: our transport, this address, this token, no environment."""
+        token = place.token.reveal() if place.token else _KEYLESS
+        common = {"transport": transport, "env": {}, "api_keys": {self._engine_id: token}}
+        if self._row.dialect is not Dialect.OPENAI_CHAT:
+            return lm15.RouterConfig(base_urls={self._engine_id: place.address}, **common)
+        access = lm15.AccessPolicy(
+            provider=self._engine_id,
+            supports=lm15.EndpointSupport(complete=True, stream=True),
+            auth_modes=("bearer",),
+            env_keys=(),
+            base_url=place.address,
+        )
+        compat = lm15.OpenAIChatCompat.preset(self._row.compat)
+        return lm15.RouterConfig(providers=(lm15.ProviderDefinition.chat(access, compat=compat),), **common)
+
+    def litellm_options(self, place: Place) -> dict[str, Any]:
+        """LiteLLM's connection settings. Its timeout is per read; the routing deadline is not enforced inside it."""
+        options: dict[str, Any] = {"timeout": self.profile.timeouts.total_s}
+        if place.token is not None:
+            options["api_key"] = place.token.reveal()
+        if place.address:
+            options["api_base"] = place.address
+        return options
+
+    @property
+    def _engine_id(self) -> str:
+        """What lm15 knows this provider by. Own ids for OpenAI-compatible servers, so that no table of lm15 applies."""
+        if self._row.dialect is Dialect.OPENAI_CHAT:
+            return f"lmroute-{self.profile.id.replace('_', '-').lower()}"
+        return self._row.dialect.value
+
+    def _patience(self) -> dialing.Patience:
+        times = self.profile.timeouts
+        own = time.monotonic() + times.total_s
+        outer = dialing.deadline()
+        return dialing.Patience(
+            deadline=own if outer is None else min(own, outer),
+            connect_s=times.connect_s,
+            first_byte_s=times.first_token_s,
+            idle_s=times.idle_s,
+        )
+
+
+def providers(
+    profiles: Mapping[str, Profile], windows: dict[Candidate, int], on_fetch: OnFetch | None = None
+) -> dict[str, Provider]:
+    """What the children of each profile share. ``windows`` collects the context windows learned from servers."""
+    return {id_: Provider(profile, windows, on_fetch) for id_, profile in profiles.items()}

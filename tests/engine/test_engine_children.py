@@ -1,0 +1,453 @@
+"""Children against the LM Studio emulator: models, windows, tokens, comings and goings, loops and threads."""
+
+import asyncio
+import json
+import logging
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from dspy import lm15
+
+from lmroute import secrets
+from lmroute.emulator.backends.script import Line
+from lmroute.emulator.catalog import Model
+from lmroute.emulator.running import running
+from lmroute.emulator.settings import Loaded, Settings, Token
+from lmroute.engine.children import AsyncProviderEngine, ProviderEngine
+from lmroute.engine.provider import Provider
+from lmroute.engine.readiness import Readiness
+from lmroute.engine.verdicts import NotReadyError, classify
+from lmroute.model import AUTO, Candidate, Failure, Secret, SecretRef, SecretSource
+from lmroute.providers import dialing
+
+TERN, HERON = "rookery/tern-3b-instruct", "rookery/heron-8b-instruct"
+TOKEN = "sk-lm-abcdefgh:ABCDEFGHIJKLMNOPQRST"
+KEY = SecretRef(SecretSource.ENV, ("EMULATOR_TOKEN",))
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    """A default emulator that no test changes: tern is loaded, heron would be on request."""
+    with running() as made:
+        yield made.url
+
+
+@pytest.fixture(scope="module")
+def locked():
+    with running(Settings(require_auth=True, tokens=(Token(Secret(TOKEN)),))) as made:
+        yield made.url
+
+
+@pytest.fixture
+def lmstudio(make):
+    """A profile of an emulator: ``lmstudio(url, models=...)``."""
+
+    def of(url, **fields):
+        return make.profile("lmstudio", **{"type": "lmstudio", "endpoint": url, "models": (AUTO,), **fields})
+
+    return of
+
+
+# ── models and windows ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_auto_is_the_loaded_model_and_teaches_its_window(mode, make, lmstudio, emulator):
+    windows = {}
+    engine = mode.provider(lmstudio(emulator), windows)
+    response = mode.complete(engine, make.ask("hello there", model=AUTO))
+    assert (response.text, response.model) == ("You said: hello there", TERN)
+    assert windows == {Candidate("lmstudio", AUTO): 4096}
+
+
+def test_auto_prefers_what_is_loaded_to_what_is_listed_first(mode, make, lmstudio):
+    models = Model(TERN), Model(HERON, context_length=777)
+    windows = {}
+    with running(Settings(models=models, loaded=(Loaded(HERON, "my-heron"),))) as emulated:
+        response = mode.complete(mode.provider(lmstudio(emulated.url), windows), make.ask(model=AUTO))
+    assert response.model == "my-heron"
+    assert windows == {Candidate("lmstudio", AUTO): 777}
+
+
+def test_streams_too(mode, make, lmstudio, emulator):
+    events = mode.stream(mode.provider(lmstudio(emulator)), make.ask("hello there", model=AUTO))
+    assert [events[0].type, events[0].model, events[-1].type] == ["start", TERN, "end"]
+    assert "".join(e.delta.text for e in events if e.type == "delta") == "You said: hello there"
+    assert events[-1].usage.output_tokens > 0
+
+
+@pytest.mark.parametrize("split", [1, 7])
+def test_a_stream_in_pieces_is_the_same(mode, make, lmstudio, split):
+    script = (Line(re.compile("."), "grüße, 你好 🙂"),)
+    with running(Settings(split=split, script=script)) as emulated:
+        events = mode.stream(mode.provider(lmstudio(emulated.url)), make.ask(model=AUTO))
+    assert "".join(e.delta.text for e in events if e.type == "delta") == "grüße, 你好 🙂"
+
+
+def test_a_named_model_is_asked_for_without_looking_anything_up(mode, make, server):
+    server.answers(server.http(server.chat(model="m")))
+    engine = mode.provider(server.profile(type="lmstudio"))
+    mode.complete(engine, make.ask(model="m"))
+    assert [request.path for request in server.received] == ["/v1/chat/completions"]
+
+
+def test_auto_is_looked_up_once(mode, make, server):
+    listing = {"models": [{"type": "llm", "key": "m", "loaded_instances": []}]}
+    server.answers(server.http(listing), server.http(server.chat(model="m")))
+    engine = mode.provider(server.profile(type="lmstudio"))
+    for _ in range(3):
+        mode.complete(engine, make.ask(model=AUTO))
+    assert [request.path for request in server.received] == ["/api/v1/models"] + ["/v1/chat/completions"] * 3
+
+
+def test_a_named_model_is_loaded_on_request(mode, make, lmstudio):
+    with running() as emulated:
+        response = mode.complete(mode.provider(lmstudio(emulated.url)), make.ask(model=HERON))
+    assert response.model == HERON
+
+
+@pytest.mark.parametrize("asked", [TERN.upper(), f"{TERN}@q4_k_m"])
+def test_another_spelling_of_the_same_model_is_no_substitution(mode, make, lmstudio, emulator, asked):
+    assert mode.complete(mode.provider(lmstudio(emulator)), make.ask(model=asked)).model == TERN
+
+
+def test_a_substituted_model_is_an_error(mode, make, lmstudio, emulator):
+    engine = mode.provider(lmstudio(emulator))
+    for ask in (mode.complete, mode.stream):
+        with pytest.raises(lm15.UnsupportedModelError, match=f"asked for 'gone', answered by '{TERN}'") as caught:
+            ask(engine, make.ask(model="gone"))
+        assert classify(caught.value) is Failure.MODEL_SUBSTITUTED
+
+
+def test_a_profile_may_take_a_substitute_with_a_warning(mode, make, lmstudio, emulator, caplog):
+    engine = mode.provider(lmstudio(emulator, on_substitution="warn"))
+    with caplog.at_level(logging.WARNING, "lmroute.engine"):
+        assert mode.complete(engine, make.ask(model="gone")).model == TERN
+    assert caplog.messages == [f"lmstudio: asked for 'gone', answered by '{TERN}'"]
+
+
+def test_servers_that_answer_under_names_of_their_own_are_believed(mode, make, server):
+    server.answers(server.http(server.chat(model="gpt-4.1-mini-2026-04-14")))
+    assert mode.complete(mode.provider(server.profile()), make.ask(model="gpt-4.1-mini")).text == "hi"
+
+
+def test_a_model_that_changed_is_found_out_when_it_answers(mode, make, lmstudio):
+    """The server came back with another model loaded; nothing failed in between."""
+    small, large = Model("a/small", context_length=1000), Model("a/large", context_length=9000)
+    windows = {}
+    candidate = Candidate("lmstudio", AUTO)
+    with running(Settings(models=(small,))) as emulated:
+        engine = mode.provider(lmstudio(emulated.url), windows)
+        assert mode.complete(engine, make.ask(model=AUTO)).model == "a/small"
+    with running(Settings(models=(large,)), port=int(emulated.url.rpartition(":")[2])):
+        assert mode.complete(engine, make.ask(model=AUTO)).model == "a/large"
+        assert windows == {candidate: 1000}  # known from the answer only, and so looked up the next time
+        assert mode.complete(engine, make.ask(model=AUTO)).model == "a/large"
+        assert windows == {candidate: 9000}
+
+
+def test_gone_and_back_with_another_model(mode, make, lmstudio):
+    with running(Settings(models=(Model("a/one"),))) as emulated:
+        engine = mode.provider(lmstudio(emulated.url))
+        assert mode.complete(engine, make.ask(model=AUTO)).model == "a/one"
+    with pytest.raises(lm15.TransportError):
+        mode.complete(engine, make.ask(model=AUTO))
+    with pytest.raises(lm15.TransportError, match="connection refused"):
+        mode.complete(engine, make.ask(model=AUTO))
+    with running(Settings(models=(Model("a/two"), Model("a/one"))), port=int(emulated.url.rpartition(":")[2])):
+        assert mode.complete(engine, make.ask(model=AUTO)).model == "a/two"
+
+
+def test_an_overflow_is_one(mode, make, lmstudio):
+    with running(Settings(models=(Model("a/tiny", context_length=20),))) as emulated:
+        engine = mode.provider(lmstudio(emulated.url))
+        for ask in (mode.complete, mode.stream):
+            with pytest.raises(lm15.ContextLengthError):
+                ask(engine, make.ask("many words " * 30, model=AUTO))
+
+
+def test_no_model_at_all(mode, make, lmstudio):
+    with running(Settings(models=())) as emulated:
+        engine = mode.provider(lmstudio(emulated.url))
+        with pytest.raises(NotReadyError, match="no chat model; load one"):
+            mode.complete(engine, make.ask(model=AUTO))
+
+
+# ── what is asked of LM Studio ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_schema_is_kept_to(mode, make, lmstudio, emulator):
+    format_ = {"type": "json_schema", "name": "answer", "schema": SCHEMA}
+    response = mode.complete(mode.provider(lmstudio(emulator)), make.ask(model=AUTO, response_format=format_))
+    assert json.loads(response.text).keys() == {"n"}
+
+
+def test_json_object_would_be_refused_so_it_goes_as_a_schema(mode, make, lmstudio, emulator):
+    profile = lmstudio(emulator)
+    request = make.ask(model=AUTO, response_format={"type": "json_object"})
+    with pytest.raises(lm15.InvalidRequestError, match="response_format"):
+        mode.complete(mode.provider(profile), request)
+    engine = mode.router(make.stack(profile), {"lmstudio": mode.provider(profile)})
+    assert isinstance(json.loads(mode.complete(engine, request).text), dict)
+
+
+@pytest.mark.parametrize("suffix", ["/v1", "/v1/", "/", "/v1/chat/completions", "/api/v1/models"])
+def test_an_endpoint_as_it_is_pasted(mode, make, lmstudio, emulator, suffix):
+    assert mode.complete(mode.provider(lmstudio(emulator + suffix)), make.ask(model=AUTO)).model == TERN
+
+
+# ── tokens ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("model", [AUTO, TERN])
+def test_a_token_lets_in(mode, make, lmstudio, locked, model, monkeypatch):  # noqa: PLR0917
+    monkeypatch.setenv("EMULATOR_TOKEN", TOKEN)
+    assert mode.complete(mode.provider(lmstudio(locked, auth_token=KEY)), make.ask(model=model)).model == TERN
+
+
+@pytest.mark.parametrize("model", [AUTO, TERN])
+def test_no_token_is_an_auth_failure_that_says_so(mode, make, lmstudio, locked, model):
+    engine = mode.provider(lmstudio(locked, auth_token=replace(KEY, optional=True)))
+    with pytest.raises(lm15.AuthError, match="API token"):
+        mode.complete(engine, make.ask(model=model))
+
+
+@pytest.mark.parametrize("model", [AUTO, TERN])
+def test_a_required_token_that_is_missing_stops_before_the_server(mode, make, server, model):
+    profile = server.profile(type="lmstudio", auth_token=KEY)
+    with pytest.raises(lm15.NotConfiguredError, match="environment variable EMULATOR_TOKEN is not set"):
+        mode.complete(mode.provider(profile), make.ask(model=model))
+    assert not server.received
+
+
+def test_a_wrong_token_is_refused_and_the_right_one_is_taken_up(mode, make, lmstudio, locked, monkeypatch):
+    monkeypatch.setenv("EMULATOR_TOKEN", "sk-lm-abcdefgh:00000000000000000000")
+    engine = mode.provider(lmstudio(locked, auth_token=KEY))
+    for _ in range(2):
+        with pytest.raises(lm15.AuthError):
+            mode.complete(engine, make.ask(model=TERN))
+    monkeypatch.setenv("EMULATOR_TOKEN", TOKEN)
+    assert mode.complete(engine, make.ask(model=TERN)).model == TERN
+
+
+def test_a_new_token_keeps_the_connections(mode, make, server, monkeypatch):
+    server.answers(server.http({"error": "who?"}, "401 Unauthorized"), server.http(server.chat()))
+    engine = mode.provider(server.profile(auth_token=KEY))
+    monkeypatch.setenv("EMULATOR_TOKEN", "token-one")
+    with pytest.raises(lm15.AuthError):
+        mode.complete(engine, make.ask(model="m"))
+    monkeypatch.setenv("EMULATOR_TOKEN", "token-two")
+    assert mode.complete(engine, make.ask(model="m")).text == "hi"
+    assert [r.header("Authorization") for r in server.received] == ["Bearer token-one", "Bearer token-two"]
+    assert server.connections() == 1
+
+
+def test_an_absent_optional_token_means_no_token(mode, make, server):
+    server.answers(server.http(server.chat()))
+    profile = server.profile(auth_token=replace(KEY, optional=True))
+    mode.complete(mode.provider(profile), make.ask(model="m"))
+    assert server.received[0].header("Authorization") == []
+
+
+def test_a_token_that_the_server_echoes_is_shown_nowhere(mode, make, server, monkeypatch):
+    monkeypatch.setenv("EMULATOR_TOKEN", "open-sesame-42")
+    server.answers(server.http({"error": {"message": "Unknown token open-sesame-42, sorry"}}, "401 Unauthorized"))
+    engine = mode.provider(server.profile(auth_token=KEY))
+    with pytest.raises(lm15.AuthError, match=r"Unknown token \*\*\*, sorry") as caught:
+        mode.complete(engine, make.ask(model="m"))
+    chain = caught.value
+    while chain is not None:
+        assert "sesame" not in f"{chain} {chain!r} {chain.args}"
+        chain = chain.__cause__ or chain.__context__
+
+
+def test_errors_name_the_profile(mode, make, server):
+    server.answers(server.http({"error": "oops"}, "500 Internal Server Error"))
+    with pytest.raises(lm15.ServerError, match="my_server, HTTP 500"):
+        mode.complete(mode.provider(server.profile(id="my_server")), make.ask(model="m"))
+
+
+@pytest.mark.parametrize("id_", ["A", "a_", "a__b", "openai", "lm_studio", "x-Y-9"])
+def test_any_id_will_do(mode, make, server, id_):
+    server.answers(server.http(server.chat()))
+    assert mode.complete(mode.provider(server.profile(id=id_)), make.ask(model="m")).text == "hi"
+
+
+# ── other servers' lists ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_auto_on_another_server_is_the_first_chat_model_it_lists(mode, make, server):
+    listing = {"data": [{"id": "nomic-embed-text"}, {"id": "llama3"}, {"id": "other"}]}
+    server.answers(server.http(listing), server.http(server.chat(model="llama3")))
+    engine = mode.provider(server.profile(type="ollama"))
+    mode.complete(engine, make.ask(model=AUTO))
+    assert [request.path for request in server.received] == ["/v1/models", "/v1/chat/completions"]
+    assert server.received[1].json["model"] == "llama3"
+
+
+LISTS = {
+    "empty": ({"data": []}, "200 OK", NotReadyError, "lists no chat model; name one under providers.a.models"),
+    "only embeddings": ({"data": [{"id": "text-embedding-x"}]}, "200 OK", NotReadyError, "lists no chat model"),
+    "no data": ({"models": []}, "200 OK", NotReadyError, "is no list of models"),
+    "data that is an object": ({"data": {"a": 1}}, "200 OK", NotReadyError, "is no list of models"),
+    "entries that are texts": ({"data": ["a"]}, "200 OK", NotReadyError, "lists no chat model"),
+    "entries without id": ({"data": [{}]}, "200 OK", NotReadyError, "lists no chat model"),
+    "an error": ({"error": "Unexpected endpoint"}, "200 OK", NotReadyError, "is no list of models"),
+    "not found": ("<h1>404</h1>", "404 Not Found", NotReadyError, r"HTTP 404.*check the endpoint"),
+    "no JSON": ("<h1>Hello</h1>", "200 OK", NotReadyError, "no JSON"),
+    "unauthorized": ({"error": "who?"}, "401 Unauthorized", lm15.AuthError, "refuses the token"),
+    "forbidden": ("no", "403 Forbidden", lm15.AuthError, "refuses the token"),
+}
+
+
+@pytest.mark.parametrize(("body", "status", "kind", "says"), LISTS.values(), ids=LISTS)
+def test_a_list_that_is_of_no_use(make, server, body, status, kind, says):  # noqa: PLR0917
+    server.answers(server.http(body, status))
+    with pytest.raises(kind, match=says):
+        Readiness(server.profile(type="vllm"), {}).model(AUTO, Readiness(server.profile(), {}).place())
+
+
+def test_a_type_that_lists_nothing_is_not_asked(make, server):
+    readiness = Readiness(server.profile(type="gemini", models=(AUTO,)), {})
+    with pytest.raises(NotReadyError, match=r"name one under providers\.a\.models"):
+        readiness.model(AUTO, readiness.place())
+    assert not server.received
+
+
+# ── readiness under many hands ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_waiting_for_others_ends_at_ones_own_deadline(make, server, monkeypatch):
+    looking, found = threading.Event(), threading.Event()
+
+    def slowly(ref):
+        looking.set()
+        assert found.wait(20)
+
+    monkeypatch.setattr(secrets, "resolve", slowly)
+    readiness = Readiness(server.profile(auth_token=KEY), {})
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(readiness.place)
+        assert looking.wait(20)
+        with dialing.until(0.0), pytest.raises(lm15.TimeoutError, match="not made ready in time"):
+            readiness.place()
+        readiness.forget()  # waits for nobody
+        found.set()
+        assert first.result(20).token is None
+
+
+def test_a_secret_is_resolved_once_until_it_is_forgotten(make, server, monkeypatch):
+    asked = []
+    monkeypatch.setattr(secrets, "resolve", asked.append)
+    readiness = Readiness(server.profile(auth_token=KEY), {})
+    assert readiness.place() is readiness.place()
+    readiness.forget()
+    readiness.place()
+    assert len(asked) == 2
+
+
+# ── loops and threads ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_one_async_engine_over_two_event_loops(make, server):
+    server.answers(server.http(server.chat()))
+    engine = AsyncProviderEngine(Provider(server.profile(), {}))
+    for _ in range(2):
+        assert asyncio.run(engine.complete(make.ask(model="m"))).text == "hi"
+        # The end of the loop closed its connections; asyncio warns of those that are left, which is an error here.
+        assert server.settles_at(0)
+    assert not engine._built
+    assert not engine._keepers
+
+
+def test_event_loops_in_threads_do_not_meet(make, server):
+    server.answers(server.http(server.chat()))
+    engine = AsyncProviderEngine(Provider(server.profile(), {}))
+
+    async def several():
+        return await asyncio.gather(*(engine.complete(make.ask(model="m")) for _ in range(4)))
+
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(asyncio.run, several()) for _ in range(8)]
+        assert [r.text for run in runs for r in run.result(30)] == ["hi"] * 32
+    assert server.settles_at(0)
+    assert not engine._built
+
+
+def test_many_tasks_on_one_loop(make, lmstudio, emulator):
+    async def main():
+        engine = AsyncProviderEngine(Provider(lmstudio(emulator), {}))
+        requests = [make.ask(f"question {i}", model=AUTO) for i in range(32)]
+        return await asyncio.gather(*map(engine.complete, requests))
+
+    assert [r.text for r in asyncio.run(main())] == [f"You said: question {i}" for i in range(32)]
+
+
+def test_thirty_two_threads_on_one_engine(make, lmstudio, emulator):
+    engine = ProviderEngine(Provider(lmstudio(emulator), {}))
+    start = threading.Barrier(32)
+
+    def ask(i):
+        start.wait(20)
+        return engine.complete(make.ask(f"question {i}", model=AUTO)).text
+
+    with ThreadPoolExecutor(32) as pool:
+        texts = list(pool.map(ask, range(32)))
+    engine.close()
+    assert texts == [f"You said: question {i}" for i in range(32)]
+
+
+def test_a_cancelled_call_frees_its_connection(make, server):
+    server.answers([server.pause(30)])
+    engine = AsyncProviderEngine(Provider(server.profile(), {}))
+
+    async def main():
+        task = asyncio.create_task(engine.complete(make.ask(model="m")))
+        assert await asyncio.to_thread(server.has_been_asked)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.settles_at, 0)
+
+    asyncio.run(main())
+
+
+# ── LiteLLM ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.slow
+def test_litellm_reaches_what_only_litellm_knows(mode, make, emulator, monkeypatch):
+    monkeypatch.setenv("A_KEY", "sk-whatever")
+    key = SecretRef(SecretSource.ENV, ("A_KEY",))
+    profile = make.profile(type="litellm", endpoint=f"{emulator}/v1", models=(f"openai/{TERN}",), auth_token=key)
+    engine = mode.router(make.stack(profile), {"a": mode.provider(profile)})
+    response = mode.complete(engine, make.ask("hello there"))
+    assert response.text == "You said: hello there"
+    events = mode.stream(engine, make.ask("hello there"))
+    assert "".join(e.delta.text for e in events if e.type == "delta") == "You said: hello there"
+    gone = replace(profile, endpoint="http://127.0.0.1:9/v1")
+    with pytest.raises(lm15.LM15Error) as caught:
+        mode.complete(mode.provider(gone), make.ask(model=f"openai/{TERN}"))
+    assert classify(caught.value) in {Failure.TRANSPORT, Failure.SERVER}
+
+
+def test_litellm_needs_no_endpoint(make):
+    profile = make.profile(type="litellm", endpoint=None, models=("groq/some-model",))
+    place = Readiness(profile, {}).place()
+    assert Provider(profile, {}).litellm_options(place) == {"timeout": 120.0}
+
+
+def test_the_native_path_never_imports_litellm(lmstudio, emulator):
+    program = f"""
+import sys, lmroute
+lm = lmroute.load("provider=[lmstudio] providers.lmstudio.endpoint={emulator}", cache=False)
+assert lm("hello there") == ["You said: hello there"]
+assert "litellm" not in sys.modules and "openai" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
