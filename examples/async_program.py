@@ -1,6 +1,6 @@
 """Several questions at once on one event loop.
 
-    python examples/async_program.py
+python examples/async_program.py
 """
 
 import asyncio

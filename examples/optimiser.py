@@ -1,6 +1,6 @@
 """An optimiser over a routed LM: BootstrapFewShot picks demonstrations, judged on labelled sentences.
 
-    python examples/optimiser.py
+python examples/optimiser.py
 """
 
 import csv
@@ -39,7 +39,7 @@ def main() -> None:
     optimiser = dspy.BootstrapFewShot(metric=is_right, max_bootstrapped_demos=2, max_labeled_demos=2)
     optimised = optimiser.compile(program, trainset=examples(0, 8))
 
-    evaluate = dspy.Evaluate(devset=examples(8, 20), metric=is_right, num_threads=1)
+    evaluate = dspy.Evaluate(devset=examples(8, 16), metric=is_right, num_threads=1)
     before, after = evaluate(program).score, evaluate(optimised).score
     print(f"before {before:.1f}, after {after:.1f} with {len(optimised.demos)} demonstrations")
 

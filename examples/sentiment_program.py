@@ -1,6 +1,6 @@
 """A DSPy program on a routed LM: LM Studio if it runs, else the embedded model. The one-liner for notebooks.
 
-    python examples/sentiment_program.py
+python examples/sentiment_program.py
 """
 
 from typing import Literal

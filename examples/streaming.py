@@ -1,6 +1,6 @@
 """Tokens as they come: dspy.streamify over a routed LM. A fallback can only happen before the first one is shown.
 
-    python examples/streaming.py
+python examples/streaming.py
 """
 
 import asyncio

@@ -50,6 +50,8 @@ def unparsable(override: str, message: str) -> Diagnostic:
     """An override that Hydra's grammar does not know."""
     shown = masked(override)
     reason = _first(message.removeprefix(f"Error parsing override '{override}'"))
+    if reason.startswith("LexerNoViableAlt"):  # the parser's own name for "no idea"
+        reason = ""
     # The reason quotes parts of the override, so it goes where the override goes.
     detail = f": {reason}" if reason and shown == override else ""
     advice = """quote a value with special characters twice: 'key="value"'""" if "=" in override else "write key=value"
@@ -72,7 +74,10 @@ def missing_option(group: str, name: str, known: Sequence[str], overrides: Seque
 
 def several_values(override: str) -> Diagnostic:
     """A sweep where there is only one run."""
-    advice = "a list is written key=[a,b]; to sweep over the values, add -m"
+    if " " in override:
+        advice = """a comma separates values; quote a text twice: 'key="one, two"'"""
+    else:
+        advice = "a list is written key=[a,b]; to sweep over the values, add -m"
     return Diagnostic("LMR201", "several values for one run", _command_line(masked(override)), help=advice)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,16 +12,19 @@ from typing import TYPE_CHECKING
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.errors import HydraException
 
-from lmroute.config.compose import searchpath, version_base
-from lmroute.config.paths import shipped
+from lmroute.config.compose import compose, searchpath, version_base
+from lmroute.config.paths import shipped, shown, user_config_dir
 from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable, Iterator, Sequence
 
     from omegaconf import DictConfig
+
+_ELSEWHERE = ("config_dir", "config_path", "config_name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,35 +41,71 @@ class CommandLine:
     asks_only: bool
 
 
-class JobFailed(CompactHydraException):
-    """What Hydra shows as its message alone, without a traceback."""
-
-
 def parse(words: Sequence[str]) -> CommandLine:
-    """Hydra's own reading of the command line; on bad flags it prints usage and exits with 2."""
+    """Hydra's own reading of the command line; on bad flags it prints usage and exits with 2.
+
+    Raises:
+        LmrouteError: it asks for other configuration files, which nothing would have checked.
+    """
     parsed = get_args_parser().parse_args(list(words))
+    _refuse_elsewhere(parsed)
     asks = (parsed.help, parsed.hydra_help, parsed.cfg, parsed.info, parsed.shell_completion)
     return CommandLine(tuple(words), tuple(parsed.overrides), bool(parsed.multirun), any(asks))
+
+
+def _refuse_elsewhere(parsed: Namespace) -> None:
+    for name in _ELSEWHERE:
+        if getattr(parsed, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise LmrouteError(
+                f"{flag} is not supported here\n"
+                f"  help: put files of your own into {user_config_dir()}, or add hydra.searchpath=[file://FOLDER]"
+            )
 
 
 def launch(job: Callable[[DictConfig, Path], None], line: CommandLine) -> int:
     """Run ``job(config, run_folder)`` once, or once for each combination of a sweep.
 
-    Returns the exit code: 0, or 2 when a job failed; Hydra prints the first failed job's message.
+    The job runs in the folder that the user is in, whatever ``hydra.job.chdir`` says, because file names in the
+    configuration are meant from there. Returns the exit code of what Hydra does without a job.
+
+    Raises:
+        LmrouteError: what the job raised; after a sweep, that one of its jobs failed.
     """
+    failed: list[LmrouteError] = []
 
     @hydra.main(config_path=str(shipped("conf")), config_name="config", **version_base())
     def task(config: DictConfig) -> None:
+        running = HydraConfig.get().runtime
         try:
-            job(config, Path(HydraConfig.get().runtime.output_dir))
+            with chdir(running.cwd):
+                job(config, Path(running.output_dir))
         except LmrouteError as error:
-            raise JobFailed(str(error)) from error
+            if line.multirun:  # perhaps in another process; Hydra names the first job that failed, and raises this
+                print(error, file=sys.stderr)
+                raise LmrouteError("not all jobs of the sweep succeeded; what they said stands above") from None
+            failed.append(error)
 
-    with _argv([*searchpath(line.overrides), *line.words]):
-        try:
-            task()
-        except SystemExit as end:
-            return 2 if end.code else 0
+    with _argv([*searchpath(line.overrides), *line.words]), _raising():
+        code = _run(task, line)
+    if failed:
+        raise failed[0]
+    return code
+
+
+def _run(task: Callable[[], None], line: CommandLine) -> int:
+    try:
+        task()
+    except HydraException as error:
+        compose(line.overrides)  # says it with the place and the fix, if it is about the composition
+        raise LmrouteError(str(error)) from error
+    except OSError as error:
+        place = shown(Path(error.filename).absolute()) if error.filename else "the run's folder"
+        raise LmrouteError(
+            f"{place}: cannot be written: {error.strerror}; go to another folder, or set hydra.run.dir"
+        ) from error
+    except SystemExit as end:
+        return 2 if end.code else 0
     return 0
 
 
@@ -78,3 +118,17 @@ def _argv(words: list[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv = before
+
+
+@contextmanager
+def _raising() -> Iterator[None]:
+    """Hydra raises what happens instead of printing it."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before

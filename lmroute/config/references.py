@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from lmroute.config.complaints import did_you_mean, selection
 from lmroute.config.localities import contradiction
@@ -31,7 +32,7 @@ def check(stack: Stack, locate: Locate) -> list[Diagnostic]:
     if not stack.providers:
         advice = f"choose from {', '.join(options('provider'))}, e.g. {selection(['embedded'])}"
         return [Diagnostic("LMR305", "no provider is selected", locate(("providers",)), "providers", advice)]
-    checks = (_identities, _localities, _names, _choice, _duplicates, _ranges, _task)
+    checks = (_identities, _endpoints, _localities, _names, _choice, _duplicates, _ranges, _task)
     found = chain.from_iterable(check(stack, locate) for check in checks)
     return sorted(found, key=lambda finding: (finding.location, finding.key, finding.code))
 
@@ -45,10 +46,27 @@ def _identities(stack: Stack, locate: Locate) -> Iterator[Diagnostic]:
             yield Diagnostic("LMR307", message, locate(path), dotted(path), advice)
 
 
+def _endpoints(stack: Stack, locate: Locate) -> Iterator[Diagnostic]:
+    for name, profile in stack.providers.items():
+        path = ("providers", name, "endpoint")
+        if not _is_address(profile.endpoint):
+            message, advice = f'"{profile.endpoint}" is no address', "write http(s)://host:port, port 1 to 65535"
+            yield Diagnostic("LMR103", message, locate(path), dotted(path), advice)
+
+
+def _is_address(endpoint: str | None) -> bool:
+    """What a pattern cannot tell: whether brackets hold an IPv6 address, and the port is one."""
+    try:
+        parts = urlsplit(endpoint or "http://fixed")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _localities(stack: Stack, locate: Locate) -> Iterator[Diagnostic]:
     for name, profile in stack.providers.items():
         path = ("providers", name, "locality")
-        if found := contradiction(profile):
+        if _is_address(profile.endpoint) and (found := contradiction(profile)):
             message, nearest = found
             advice = f"policies keep private work here by this word: {dotted(path)}={nearest}"
             yield Diagnostic("LMR308", f"cannot be {profile.locality}: {message}", locate(path), dotted(path), advice)
@@ -125,11 +143,17 @@ def _mappings(node: object, path: KeyPath) -> Iterator[tuple[KeyPath, dict[str, 
 
 
 def _task(stack: Stack, locate: Locate) -> Iterator[Diagnostic]:
-    """Each task needs its input: ``ask`` a question, the others data."""
-    asks = stack.task.name == "ask"
-    given = stack.task.question if asks else stack.task.data
-    if not (given or "").strip():
-        key, example = ("question", "'\"Why is the sky blue?\"'") if asks else ("data", "FILE.csv")
-        path = ("task", key)
-        message = f"task '{stack.task.name}' needs {'a question' if asks else 'data'}"
-        yield Diagnostic("LMR101", message, locate(path), dotted(path), f"set it: {dotted(path)}={example}")
+    """Each task needs its input, ``ask`` a question and the others data; a question that nobody asks is a mistake."""
+    task, question = stack.task, ("question",)
+    if task.name == "ask":
+        if not (task.question or "").strip():
+            advice = "set it: question='\"Why is the sky blue?\"'"
+            yield Diagnostic("LMR101", "task 'ask' needs a question", locate(question), "question", advice)
+        return
+    if not (task.data or "").strip():
+        path = ("task", "data")
+        message = f"task '{task.name}' needs data"
+        yield Diagnostic("LMR101", message, locate(path), dotted(path), f"set it: {dotted(path)}=FILE.csv")
+    if stack.document.get("question") is not None:
+        message = f"task '{task.name}' asks no question of yours"
+        yield Diagnostic("LMR103", message, locate(question), "question", "add task=ask")

@@ -80,25 +80,17 @@ class ProviderEngine:
 
     def _engine(self, place: Place) -> Any:
         with self._lock:
-            built = self._built
-            if built is None or built.place != place:
-                previous, built = built, _build(self._provider, place, built, (LM15Engine, LiteLLMEngine, Transport))
-                self._built = built
-                _close(previous, unless=built.transport)
-            return built.engine
+            if self._built is None or self._built.place != place:
+                self._built = _build(self._provider, place, self._built, (LM15Engine, LiteLLMEngine, Transport))
+            return self._built.engine
 
     def close(self) -> None:
         """Close connections and let go of an embedded server."""
         with self._lock:
-            _close(self._built)
-            self._built = None
+            built, self._built = self._built, None
+        if built is not None and built.transport is not None:
+            built.transport.close()  # lm15 leaves a transport that it was given to whoever gave it
         self._provider.readiness.close()
-
-
-def _close(built: _Built | None, unless: Any = None) -> None:
-    # lm15 leaves a transport that it was given to whoever gave it.
-    if built is not None and built.transport is not unless:
-        built.transport.close()
 
 
 class AsyncProviderEngine:

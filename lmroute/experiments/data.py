@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,10 @@ def find(name: str, folder: Path) -> Path:
     Raises:
         DataError: there is no such file.
     """
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:  # a ~user that does not exist
+        raise DataError(f"{name}: no such data file; there is no such home folder") from error
     own = shipped(_SHIPPED) / path.name
     choices = [folder / path, own] if path.parent.as_posix() == _SHIPPED else [folder / path]
     for choice in choices:
@@ -49,30 +53,49 @@ def read(path: Path, task: Task) -> list[Row]:
     Raises:
         DataError: unreadable, empty, columns missing, or a row incomplete; names the line and the fix.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_rows(csv.DictReader(file, strict=True), path, task))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except csv.Error as error:
-        raise DataError(f"{path}: not a CSV file: {error}") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    rows = list(_rows(_records(_text(path), path), path, task))
     if not rows:
         raise DataError(f"{path}: no rows; it needs a header line {_header(task)} and rows below it")
     return rows
 
 
-def _rows(reader: csv.DictReader[str], path: Path, task: Task) -> Iterator[Row]:
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _records(text: str, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Each record with the line where it begins; a record may span lines, and blank lines are none."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            record = next(reader, None)
+        except csv.Error as error:
+            raise DataError(f"{path}:{line}: not CSV: {error}; is a quote open?") from error
+        if record is None:
+            return
+        if record:
+            yield line, record
+
+
+def _rows(records: Iterator[tuple[int, list[str]]], path: Path, task: Task) -> Iterator[Row]:
     columns = {field: task.column(field) for field in (*task.inputs, *task.outputs)}
-    missing = [column for column in columns.values() if column not in (reader.fieldnames or ())]
+    at, header = next(records, (1, list(columns.values())))
+    missing = [column for column in columns.values() if column not in header]
     if missing:
-        found = ", ".join(reader.fieldnames or ()) or "nothing"
-        raise DataError(f"{path}:1: no column {', '.join(missing)} (found {found}); the header must be {_header(task)}")
-    before = reader.line_num
-    for record in reader:
-        line, before = before + 1, reader.line_num
-        empty = [column for column in columns.values() if not (record[column] or "").strip()]
+        found = ", ".join(header)
+        advice = f"the header must be {_header(task)}"
+        raise DataError(f"{path}:{at}: no column {', '.join(missing)} (found {found}); {advice}")
+    for line, cells in records:
+        record = dict(zip(header, cells, strict=False))
+        empty = [column for column in columns.values() if not record.get(column, "").strip()]
         if empty:
             raise DataError(f"{path}:{line}: {', '.join(empty)} is empty; fill it in or remove the row")
         for field in task.outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from lmroute import redact
@@ -27,7 +28,10 @@ class RunFiles:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._results = (self.folder / RESULTS).open("w", encoding="utf-8", newline="\n")
+        # For this user's eyes only: unlike the call records it holds what the model was asked.
+        mine = os.open(self.folder / RESULTS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # Half a surrogate pair, which a model may well answer with, is written as JSON's own escape.
+        self._results = os.fdopen(mine, "w", encoding="utf-8", errors="backslashreplace", newline="\n")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -46,5 +50,6 @@ class RunFiles:
         """Write ``summary.json``, whole or not at all."""
         path = self.folder / SUMMARY
         partial = path.with_suffix(".partial")
-        partial.write_text(redact.text(json.dumps(summary, indent=2, ensure_ascii=False)) + "\n", encoding="utf-8")
+        text = redact.text(json.dumps(summary, indent=2, ensure_ascii=False))
+        partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
         partial.replace(path)

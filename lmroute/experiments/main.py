@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lmroute import config
+from lmroute import config, redact
 from lmroute.config import compose, launch
 from lmroute.engine.adapters import adapter_for
 from lmroute.engine.resolver import build
@@ -17,6 +19,7 @@ from lmroute.experiments import preflight, report, runner
 from lmroute.experiments.files import CALLS, RunFiles
 from lmroute.experiments.outcomes import Outcome, summarise
 from lmroute.experiments.tasks import TASKS
+from lmroute.telemetry.deferred import Deferred
 from lmroute.telemetry.sink import JsonlSink
 
 if TYPE_CHECKING:
@@ -34,14 +37,25 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
     Exit codes: 0 all rows answered, 1 a finding in the configuration, 2 anything else, 130 interrupted.
     """
+    _write_anything()
     try:
         sys.exit(_run(sys.argv[1:] if words is None else words))
     except LmrouteError as error:
-        print(error, file=sys.stderr)
+        print(redact.text(str(error)), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted; what was answered is in the run's folder", file=sys.stderr)
         sys.exit(130)
+    except Exception:  # noqa: BLE001  a bug: all of it, under another exit code than Python's 1
+        print(redact.text(traceback.format_exc()), file=sys.stderr)
+        sys.exit(2)
+
+
+def _write_anything() -> None:
+    """Models answer in any script, and a pipe's encoding may know one only: what it does not know becomes ``?``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _run(words: Sequence[str]) -> int:
@@ -78,7 +92,7 @@ def job(cfg: DictConfig, folder: Path) -> None:
         finally:  # also when interrupted: what is done is worth its summary
             summary = {**identity, **summarise(outcomes, duration_s=time.monotonic() - started)}
             files.finish(summary)
-    if any(outcome.answer for outcome in outcomes):
+    if not all(outcome.unserved for outcome in outcomes):
         (report.show_rows if stack.task.data else report.show_answers)(console, outcomes)
         report.show_summary(console, summary, folder)
     _complain(checked, outcomes, len(rows))
@@ -87,7 +101,7 @@ def job(cfg: DictConfig, folder: Path) -> None:
 @contextmanager
 def asking(stack: Stack, files: RunFiles, watch: report.Watch) -> Iterator[tuple[dspy.LM, dspy.Adapter]]:
     """The LM and the adapter of a run: greedy, seeded, uncached, recorded; let go of at the end."""
-    sink = JsonlSink(files.folder / CALLS)
+    sink = Deferred(JsonlSink(files.folder / CALLS))
     task = stack.task
     greedy = {"cache": False, "temperature": 0.0, "seed": stack.seed, "max_tokens": task.max_tokens}
     lm = build(stack, sink=sink, on_fetch=watch.fetching, **greedy)
@@ -115,14 +129,12 @@ def _complain(checked: Checked, outcomes: Sequence[Outcome], rows: int) -> None:
     unserved = [outcome for outcome in outcomes if outcome.unserved]
     if not unserved:
         return
-    first = unserved[0]
-    where = f" (line {first.row.line} of the data first)" if first.row.line else ""
-    left = rows - len(outcomes)
-    stopped = f"; stopped there, {left} rows were not asked" if left else ""
-    places = "\n".join(
-        f"  {name} is declared at {checked.locate(('providers', name))}" for name in checked.stack.providers
-    )
-    raise ProviderUnavailable(
-        f"{len(unserved)} of {rows} rows got no answer{where}{stopped}: {first.error}\n{places}\n"
-        f"  help: start a server, mend its endpoint, or add a provider that answers, e.g. provider=[lmstudio,embedded]"
-    )
+    first, left, providers = unserved[0], rows - len(outcomes), checked.stack.providers
+    what = f"{len(unserved)} of {rows} rows got no answer (line {first.row.line} of the data first)"
+    stopped = f"; {left} not asked" if left else ""
+    lines = [f"{what if first.row.line else 'the question got no answer'}{stopped}: {first.error}"]
+    lines += [f"  {name} is declared at {checked.locate(('providers', name))}" for name in providers]
+    if "embedded" not in providers:
+        advice = f"provider=[{','.join(providers)},embedded]"
+        lines.append(f"  help: start a server or mend its endpoint; or add the model that needs none: {advice}")
+    raise ProviderUnavailable("\n".join(lines))

@@ -25,6 +25,7 @@ class Outcome:
         calls: the routing trace of each LM call that the row took, in order.
         error: why there is no answer; empty when there is one.
         unserved: whether that is because no provider answered, rather than because the answer was unusable.
+        refused: whether that was the row's own fault (too long, say), which says nothing about the providers.
         duration_ms: wall time.
     """
 
@@ -33,6 +34,7 @@ class Outcome:
     calls: tuple[dict[str, Any], ...] = ()
     error: str = ""
     unserved: bool = False
+    refused: bool = False
     duration_ms: float = 0.0
 
     @property
@@ -91,7 +93,7 @@ def summarise(outcomes: Sequence[Outcome], *, duration_s: float) -> dict[str, An
     labelled = [o for o in outcomes if o.row.expected]
     right = sum(o.right for o in labelled)
     guess, answer = baseline([o.row.expected for o in labelled])
-    durations = [o.duration_ms for o in outcomes if o.answer]
+    durations = [o.duration_ms for o in outcomes if not o.unserved]
     return {
         "format_version": FORMAT_VERSION,
         "rows": len(outcomes),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lmroute import config, secrets
 from lmroute.diagnostics import Diagnostic
-from lmroute.errors import ConfigError
+from lmroute.errors import ConfigError, SecretError
 from lmroute.experiments import data
 from lmroute.experiments.tasks import TASKS
 from lmroute.routing.policy import compile_policy
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lmroute.config import Checked
-    from lmroute.model import Stack
+    from lmroute.model import SecretRef, Stack
 
 
 def check(jobs: Sequence[Sequence[str]]) -> None:
@@ -58,6 +58,15 @@ def _missing_secrets(checked: Checked) -> Iterator[Diagnostic]:
         ref = stack.providers[name].auth_token
         if ref is not None and stack.providers[name].enabled and secrets.is_missing(ref):
             key = ("providers", name, "auth_token")
-            others = [other for other in stack.providers if other != name]
-            advice = f"set it, or leave {name} out: provider=[{','.join(others)}]" if others else "set it"
-            yield Diagnostic("LMR401", f"{ref} is not set", checked.locate(key), ".".join(key), advice)
+            others = [other for other in stack.providers if other != name] or ["embedded"]
+            advice = f"without {name}: provider=[{','.join(others)}]"
+            yield Diagnostic("LMR401", _why(ref), checked.locate(key), ".".join(key), advice)
+
+
+def _why(ref: SecretRef) -> str:
+    """Why there is no secret, and what to do about it, in the words of the resolver."""
+    try:
+        secrets.resolve(ref)
+    except SecretError as error:
+        return str(error)
+    return f"{ref} was not set a moment ago"

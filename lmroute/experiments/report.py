@@ -37,7 +37,7 @@ def progress_console() -> Console:
 
 def show_choice(console: Console, identity: dict[str, Any], *, rows: int) -> None:
     """What was composed, in a line."""
-    data = f"{rows} rows of {identity['data']}" if identity["data"] else "one question"
+    data = f"{rows} row{'s' * (rows != 1)} of {identity['data']}" if identity["data"] else "one question"
     providers = ", ".join(identity["providers"])
     choice = f"policy {identity['stack']} | providers {providers} | adapter {identity['adapter']}"
     _say(console, f"{identity['task']}: {data} | {choice}")
@@ -55,7 +55,8 @@ class Watch:
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        self._bar = Progress(*columns, console=console, transient=True)
+        # Where no bar can be drawn, rich would leave an empty line.
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_interactive)
         self._rows = self._bar.add_task("asking", total=total, note="")
         self._fetch: TaskID | None = None
 
@@ -84,7 +85,8 @@ def show_rows(console: Console, outcomes: Sequence[Outcome]) -> None:
     """The first rows as a table: what went in, what came out, from whom, by which rule, in how many milliseconds."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "input", "output", "provider", "model", "rule"):
-        table.add_column(heading, overflow="ellipsis", no_wrap=True)
+        # Where the terminal is narrow, only what went in and came out gives way.
+        table.add_column(heading, no_wrap=heading not in {"input", "output"})
     table.add_column("ms", justify="right", no_wrap=True)
     for outcome in outcomes[:SHOWN_ROWS]:
         table.add_row(*_cells(outcome))
@@ -157,7 +159,8 @@ def _who(outcome: Outcome) -> str:
 
 def _cell(text: str) -> Text:
     """Plain text without markup and control characters: it comes from models and files."""
-    return Text(_shortened("".join(c if c.isprintable() else " " for c in text)))
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    return Text(_shortened(plain), no_wrap=True, overflow="ellipsis")
 
 
 def _shortened(text: str) -> str:

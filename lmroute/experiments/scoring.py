@@ -12,14 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_NOT_WORD = re.compile(r"[^\w\s.-]|[.-](?!\d)")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_NOT_WORD = re.compile(r"[^\w\s.-]|\.(?!\d)|-(?!\.?\d)")
+_MINUS = "\N{MINUS SIGN}"
 _Z95 = 1.959963984540054
 
 
 def normal(value: Any) -> str:
-    """An answer without case, articles, punctuation and extra space: ``The Fish Market.`` is ``fish market``."""
-    text = unicodedata.normalize("NFC", str(value)).casefold()
-    return " ".join(_ARTICLES.sub(" ", _NOT_WORD.sub(" ", text)).split())
+    """An answer without case, articles, punctuation and extra space: ``The Fish Market.`` is ``fish market``.
+
+    Numbers keep their sign and decimals and lose their thousands' commas. An answer that is nothing but articles and
+    punctuation stays as it is, so that ``A`` is not ``The``.
+    """
+    text = " ".join(unicodedata.normalize("NFC", str(value)).casefold().replace(_MINUS, "-").split())
+    words = _NOT_WORD.sub(" ", _THOUSANDS.sub("", text))
+    return " ".join(_ARTICLES.sub(" ", words).split()) or text
 
 
 def is_right(expected: Mapping[str, str], answer: Mapping[str, Any]) -> bool:
@@ -34,7 +41,8 @@ def wilson(right: int, total: int) -> tuple[float, float]:
     share, z2 = right / total, _Z95**2
     centre = (share + z2 / (2 * total)) / (1 + z2 / total)
     half = _Z95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding must not put the share itself outside.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def baseline(expected: Sequence[Mapping[str, str]]) -> tuple[float, str]:

@@ -34,7 +34,8 @@ def run(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[
 
 def test_the_document_is_plain_resolved_and_without_hydras_node():
     composition = compose(["provider=openai", "task.limit=3", "seed=${task.limit}"])
-    assert list(composition.document) == ["schema_version", "seed", "providers", "routing", "task", "adapter"]
+    keys = ["schema_version", "seed", "question", "providers", "routing", "task", "adapter"]
+    assert list(composition.document) == keys
     assert type(composition.document["providers"]) is dict
     assert composition.document["seed"] == 3
     assert composition.overrides == ("provider=openai", "task.limit=3", "seed=${task.limit}")

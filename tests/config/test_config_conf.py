@@ -18,7 +18,7 @@ OPTIONS = {
 POLICIES, PROVIDERS = OPTIONS["routing"], OPTIONS["provider"]
 EXTRA = {
     "openai_compatible": ["providers.openai_compatible.endpoint=http://127.0.0.1:9"],
-    "ask": ["task.question=Why?"],
+    "ask": ["question=Why?"],
 }
 ADDRESSES = {
     "lmstudio": "http://127.0.0.1:1234",

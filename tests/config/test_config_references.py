@@ -111,12 +111,39 @@ def test_a_range_with_its_ends_the_wrong_way_round(findings):
     assert finding.message == "nothing lies between 9 and 3"
 
 
-@pytest.mark.parametrize("question", ["", "task.question=''", "task.question='  '"])
+@pytest.mark.parametrize("question", ["", "question=", "question='  '", "task.question='  '"])
 def test_ask_without_a_question(question, findings):
     finding = only(findings("task=ask", *filter(None, [question])))
-    assert (finding.code, finding.key) == ("LMR101", "task.question")
+    assert (finding.code, finding.key) == ("LMR101", "question")
     assert "needs a question" in finding.message
-    assert load(["task=ask", 'task.question="Why?"']).task.question == "Why?"
+    assert finding.location.override == (question if question.startswith("question") else "")
+
+
+@pytest.mark.parametrize("override", ['question="Why, then?"', "question=Why then?", 'task.question="Why, then?"'])
+def test_ask_takes_its_question_by_either_name(override):
+    assert load(["task=ask", override]).task.question.replace(",", "") == "Why then?"
+
+
+def test_a_question_that_the_task_would_not_ask(findings):
+    finding = only(findings("question=Why?"))
+    assert (finding.code, finding.key, finding.help) == ("LMR103", "question", "add task=ask")
+    assert finding.location.override == "question=Why?"
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://127.0.0.1:99999", "http://127.0.0.1:0", "http://127.0.0.1:x", "http://[::1", "http://[me]:1", "http://:1"],
+)
+def test_an_endpoint_that_is_no_address(endpoint, findings):
+    finding = only(findings("provider=lmstudio", f"providers.lmstudio.endpoint='{endpoint}'"))
+    assert (finding.code, finding.key) == ("LMR103", "providers.lmstudio.endpoint")
+    assert endpoint in finding.message
+    assert "1 to 65535" in finding.help
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1", "http://[::1]:65535/v1", "http://localhost:1"])
+def test_an_endpoint_that_is_one(endpoint):
+    assert load([f"providers.lmstudio.endpoint='{endpoint}'"]).providers["lmstudio"].endpoint == endpoint
 
 
 def test_a_task_without_its_data(findings):

@@ -333,6 +333,7 @@ class RawServer:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.scripts = deque()
         self.received = []
+        self.accepted = 0
         self._ended = threading.Event()
         self._threads = []
         self._open = set()
@@ -382,6 +383,7 @@ class RawServer:
                 connection.close()
                 return
             with self._lock:
+                self.accepted += 1
                 self._open.add(connection)
             thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
             self._threads.append(thread)

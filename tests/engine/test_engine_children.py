@@ -244,7 +244,7 @@ def test_a_new_token_keeps_the_connections(mode, make, server, monkeypatch):
     monkeypatch.setenv("EMULATOR_TOKEN", "token-two")
     assert mode.complete(engine, make.ask(model="m")).text == "hi"
     assert [r.header("Authorization") for r in server.received] == ["Bearer token-one", "Bearer token-two"]
-    assert server.connections() == 1
+    assert server.accepted == 1
 
 
 def test_an_absent_optional_token_means_no_token(mode, make, server):

@@ -106,14 +106,14 @@ def test_what_cannot_be_started_is_a_failure_of_that_provider(mode, make, start,
     assert classify(caught.value) is failure
 
 
-def test_a_server_that_died_is_started_again_elsewhere(mode, make, server, start, profile):
+def test_a_server_that_fails_is_asked_for_anew_and_may_be_elsewhere(mode, make, server, start, profile):
     second = type(server)()
     try:
-        server.answers(server.http(server.chat("first")), [server.CLOSE])
+        server.answers(server.http(server.chat("first")), server.http("", "500 Internal Server Error"))
         second.answers(second.http(second.chat("second")))
         engine = mode.provider(profile())
         assert mode.complete(engine, make.ask(model=MODEL)).text == "first"
-        with pytest.raises(lm15.TransportError):
+        with pytest.raises(lm15.ServerError):
             mode.complete(engine, make.ask(model=MODEL))
         start.url = second.url
         assert mode.complete(engine, make.ask(model=MODEL)).text == "second"

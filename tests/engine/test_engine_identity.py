@@ -24,7 +24,7 @@ from lmroute.model import (
     Timeouts,
 )
 
-OVERRIDES = ["provider=[lmstudio,embedded,openai]", "routing=local_first"]
+OVERRIDES = ["provider=[lmstudio,embedded,openai]", "routing=local_first", "providers.openai.tags=[a,b,c,d,e,f,g]"]
 
 
 @pytest.fixture(scope="module")

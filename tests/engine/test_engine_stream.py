@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 from contextlib import aclosing
 
 import pytest
@@ -256,4 +257,17 @@ def test_the_time_of_an_attempt_counts_after_the_start_as_well(mode, make, serve
     events = mode.stream(engine, make.ask(max_tokens=5))
     assert text_of(events) == "hello"
     assert events[-1].provider_data["lmroute"]["attempts"][0]["errorCode"] == "timeout"
+    assert server.settles_at(0)
+
+
+def test_the_policys_deadline_counts_to_the_end_of_a_stream(mode, make, server):
+    server.answers(
+        [server.sse_head, *[s for _ in range(300) for s in (server.sse(server.chunk("x")), server.pause(0.05))]]
+    )
+    profile = server.profile(id="a", total_s=60)
+    engine = mode.router(make.stack(profile, deadline_s=0.4), {"a": mode.provider(profile)})
+    started = time.monotonic()
+    with pytest.raises(lm15.TimeoutError):
+        mode.stream(engine, make.ask())
+    assert time.monotonic() - started < 6
     assert server.settles_at(0)

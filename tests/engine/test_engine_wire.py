@@ -255,6 +255,13 @@ def test_what_ends_a_stream(mode, make, server, body):
     assert text_of(mode.stream(mode.provider(server.profile()), make.ask(model="m"))) == "hello"
 
 
+def test_a_content_type_is_read_whatever_its_case(mode, make, server):
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\nConnection: close\r\n\r\n"
+    server.answers([head, server.sse(server.chunk("hel")), server.pause(30)])
+    events = mode.stream(mode.provider(server.profile(total_s=20)), make.ask(model="m"), stop_after=2)
+    assert text_of(events) == "hel"  # read as a stream: the whole body would have taken 20 s
+
+
 BAD_STREAMS = {
     "a string error": (lambda w: ({"error": "Something odd"},), Failure.BAD_REPLY),
     "an object error": (lambda w: ({"error": {"message": "Something odd"}},), Failure.BAD_REPLY),
