@@ -1,6 +1,10 @@
 """Ask routed language models about data: ``python run.py provider=lmstudio routing=local_first task=sentiment``."""
 
-from lmroute.experiments.main import main
+import sys
 
 if __name__ == "__main__":
+    try:
+        from lmroute.experiments.main import main
+    except KeyboardInterrupt:  # DSPy takes a second to import, long enough for somebody to change their mind
+        sys.exit(130)
     main()

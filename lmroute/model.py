@@ -418,7 +418,7 @@ class Stack:
 
     Attributes:
         providers: selected profiles by id, in the order they were selected.
-        seed: seed of everything random, sent to servers that take one.
+        seed: of everything random in an experiment: which rows are taken, and what servers are sent.
         document: the composed configuration this was decoded from, JSON-able, free of secrets.
     """
 

@@ -112,7 +112,8 @@ def _reason(error: Exception) -> str:
 def _advice(ref: SecretRef) -> str:
     match ref.source:
         case SecretSource.ENV:
-            return f"environment variable {' or '.join(ref.names)} is not set; export it or leave the provider out"
+            name = " or ".join(ref.names)
+            return f"environment variable {name} is not set, or empty; export it or leave the provider out"
         case SecretSource.FILE:
             return f"secret file {ref.names[0]} is missing or empty; create it with mode 600"
         case SecretSource.COMMAND:

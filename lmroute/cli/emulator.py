@@ -71,12 +71,15 @@ def run(arguments: argparse.Namespace) -> int:
     # Imported late: --help and a wrong option need no web server.
     from lmroute.emulator.running import serve  # noqa: PLC0415
 
-    print(f"LM Studio {settings.version.name} emulator, {settings.engine} model; Ctrl-C stops it", file=sys.stderr)
+    def announce(url: str) -> None:
+        print(f"LM Studio {settings.version.name} emulator, {settings.engine} model; Ctrl-C stops it", file=sys.stderr)
+        print(url, flush=True)
+
     serve(
         settings,
         arguments.host,
         arguments.port,
-        announce=lambda url: print(url, flush=True),
+        announce=announce,
         report=_Progress(),
         access_log=arguments.verbose,
     )

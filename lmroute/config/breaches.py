@@ -101,6 +101,8 @@ def _missing(path: KeyPath, locate: Locate) -> Diagnostic:
 
 def _unknown(path: KeyPath, known: list[str], locate: Locate) -> Diagnostic:
     advice = instead(path[-1], known) or f"known: {', '.join(known)}"
+    if path == ("provider",):  # the folder's name: where Hydra puts a file that does not say where it belongs
+        advice = "a profile's first line must be `# @package providers.<name>`, with its keys below"
     return Diagnostic("LMR102", "unknown key", locate(path, key=True), dotted(path), advice)
 
 

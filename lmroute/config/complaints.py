@@ -92,8 +92,10 @@ def absent_key(
     """
     path = undotted(key)
     place = _command_line(masked(override))
-    known = known_keys(path[:-1])
-    if len(path) > 1 and path[0] == "providers" and path[1] not in selected:
+    known = [*known_keys(path[:-1]), *(() if path[1:] else ("provider",))]  # the one group that is no key
+    if path == ("provider",) and "." in override.partition("=")[0]:
+        message, advice = "provider is a choice, not a key", f"did you mean 'providers{override.lstrip('+~')[8:]}'?"
+    elif len(path) > 1 and path[0] == "providers" and path[1] not in selected:
         message, advice = _unselected(path[1], selected)
     elif path[-1] in known:
         message, advice = "no chosen file has this key", f"to add it, write +{place.override}"

@@ -229,5 +229,5 @@ def _refusal(error: Exception, overrides: tuple[str, ...]) -> Diagnostic:
 
 def _selected(overrides: tuple[str, ...]) -> list[str]:
     """The provider profiles that the group choices among the overrides select."""
-    choices = [o for o in overrides if re.match(r"[+~]?provider\b", o)]
+    choices = [o for o in overrides if re.match(r"[+~]?provider(@|=|$)", o)]
     return list(compose(choices).document["providers"])

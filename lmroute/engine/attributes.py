@@ -51,12 +51,17 @@ def task(
 
     Raises:
         ValueError: ``privacy`` is none of the three.
+        TypeError: the name or a tag is no string.
     """
     outer = _scope()
+    labels = frozenset((tags,) if isinstance(tags, str) else tags)
+    for label in (*labels, "" if name is None else name):
+        if not isinstance(label, str):
+            raise TypeError(f"lmroute.task takes strings for its name and tags, not {label!r}")
     inner = Scope(
         task=outer.task if name is None else name,
-        privacy=outer.privacy if privacy is None else _stricter(outer, Privacy(privacy)),
-        tags=outer.tags.union((tags,) if isinstance(tags, str) else tags),
+        privacy=outer.privacy if privacy is None else _stricter(outer, _privacy(privacy)),
+        tags=outer.tags | labels,
     )
     with dspy.context(**{_SETTING: inner}):
         yield
@@ -123,6 +128,13 @@ def _callers() -> Sequence[Any]:
 def _scope() -> Scope:
     scope = dspy.settings.get(_SETTING)
     return scope if isinstance(scope, Scope) else Scope()
+
+
+def _privacy(word: Privacy | str) -> Privacy:
+    try:
+        return Privacy(word)
+    except ValueError:
+        raise ValueError(f"privacy is {', '.join(Privacy)}; not {word!r}") from None
 
 
 def _stricter(outer: Scope, wanted: Privacy) -> Privacy:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from lmroute.routing.policy import CompiledPolicy
     from lmroute.telemetry.sink import Sink
 
+_NOBODY_SELECTED = "none of the selected providers is one that this rule uses; select one that is"
+
 TRACE_KEY = "lmroute"
 """Where the trace stands in ``response.provider_data``."""
 
@@ -164,7 +166,7 @@ class LogicalCall:
         """Why no candidate may serve this request at all."""
         if not self._decision.rule:
             return lm15.ConfigurationError(f"policy {self._routing.name}: no rule matches this request")
-        reasons = "; ".join(f"{c.candidate}: {c.dropped}" for c in self._decision.considered) or "it lists none"
+        reasons = "; ".join(f"{c.candidate}: {c.dropped}" for c in self._decision.considered) or _NOBODY_SELECTED
         where = f"policy {self._routing.name}, rule {self._decision.rule}"
         message = f"{where}: no candidate may serve this request ({reasons})"
         overflow = any(c.dropped.startswith(OVERFLOW) for c in self._decision.considered)

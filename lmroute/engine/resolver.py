@@ -67,5 +67,12 @@ def load(overrides: str | Sequence[str] = (), *, sink: Sink | None = None, **lm_
 
 
 def adapter(lm: dspy.LM) -> dspy.Adapter:
-    """The adapter that an LM's configuration asks for, to be set beside it: ``dspy.configure(lm=lm, adapter=…)``."""
-    return adapter_for(lm.engine.stack)
+    """The adapter that an LM's configuration asks for, to be set beside it: ``dspy.configure(lm=lm, adapter=…)``.
+
+    Raises:
+        TypeError: the LM is none of lmroute's.
+    """
+    engine = getattr(lm, "engine", None)
+    if not isinstance(engine, RoutingEngine):
+        raise TypeError(f"lmroute.adapter takes an LM made by lmroute.load or lmroute.build, not {lm!r}")
+    return adapter_for(engine.stack)

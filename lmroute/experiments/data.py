@@ -44,6 +44,8 @@ def find(name: str, folder: Path) -> Path:
     for choice in choices:
         if choice.is_file():
             return choice
+    if choices[0].is_dir():
+        raise DataError(f"{choices[0]}: a folder; task.data names a CSV file")
     raise DataError(f"{choices[0]}: no such data file; task.data=FILE.csv is taken from the folder you are in")
 
 
@@ -93,7 +95,11 @@ def _rows(records: Iterator[tuple[int, list[str]]], path: Path, task: Task) -> I
         found = ", ".join(header)
         advice = f"the header must be {_header(task)}"
         raise DataError(f"{path}:{at}: no column {', '.join(missing)} (found {found}); {advice}")
+    if twice := [column for column in columns.values() if header.count(column) > 1]:
+        raise DataError(f"{path}:{at}: column {', '.join(twice)} is there twice; rename one")
     for line, cells in records:
+        if len(cells) > len(header):
+            raise DataError(f"{path}:{line}: {len(cells)} fields under {len(header)} columns; quote a text with commas")
         record = dict(zip(header, cells, strict=False))
         empty = [column for column in columns.values() if not record.get(column, "").strip()]
         if empty:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -32,10 +33,14 @@ if TYPE_CHECKING:
     from lmroute.model import Stack
 
 
+BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE has ended
+
+
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the task that the command line composes, or the sweep of several; ends the process.
 
-    Exit codes: 0 all rows answered, 1 a finding in the configuration, 2 anything else, 130 interrupted.
+    Exit codes: 0 all rows answered, 1 a finding in the configuration, 2 anything else, 130 interrupted, 141 when
+    nobody reads what is printed.
     """
     _write_anything()
     try:
@@ -43,6 +48,9 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     except LmrouteError as error:
         print(redact.text(str(error)), file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # `| head` has seen enough; nothing more may be written, not even by Python's own exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
     except KeyboardInterrupt:
         print("interrupted; what was answered is in the run's folder", file=sys.stderr)
         sys.exit(130)
@@ -60,9 +68,21 @@ def _write_anything() -> None:
 
 def _run(words: Sequence[str]) -> int:
     line = launch.parse(words)
-    if not line.asks_only:
-        preflight.check(compose.jobs(line.overrides) if line.multirun else [line.overrides])
+    if line.asks_only:
+        preflight.refuse_literal_keys(line.overrides)
+        return _print_redacted(line)
+    preflight.check(compose.jobs(line.overrides) if line.multirun else [line.overrides])
     return launch.launch(job, line)
+
+
+def _print_redacted(line: launch.CommandLine) -> int:
+    """What Hydra prints of a configuration (``--cfg``, ``--help`` ...), with all that looks like a key masked."""
+    shown = io.StringIO()
+    try:
+        with redirect_stdout(shown):
+            return launch.launch(job, line)
+    finally:
+        print(redact.text(shown.getvalue()), end="")
 
 
 def job(cfg: DictConfig, folder: Path) -> None:

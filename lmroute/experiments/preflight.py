@@ -39,6 +39,19 @@ def check(jobs: Sequence[Sequence[str]]) -> None:
         raise ConfigError(list(findings))
 
 
+def refuse_literal_keys(overrides: Sequence[str]) -> None:
+    """Refuse a configuration that holds a secret itself, before Hydra prints it. Other findings are no matter here.
+
+    Raises:
+        ConfigError: the literal secrets.
+    """
+    try:
+        config.check(overrides)
+    except ConfigError as error:
+        if literal := [finding for finding in error.diagnostics if finding.code == "LMR005"]:
+            raise ConfigError(literal) from None
+
+
 def rows_of(stack: Stack, folder: Path) -> list[data.Row]:
     """The rows that a configuration's task is about. Relative names of data files are looked up in ``folder``.
 

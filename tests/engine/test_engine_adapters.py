@@ -77,9 +77,6 @@ def prompt_of(request):
     return [(message.role, message.parts[0].text) for message in request.messages]
 
 
-# ── the prompt ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def test_the_prompt_is_the_inputs_and_the_instructions_and_nothing_else(predict):
     prediction, request = predict(Sentiment, {"sentiment": "positive"}, text="Lovely.")
     assert prediction.sentiment == "positive"
@@ -140,8 +137,6 @@ def test_images_travel_as_parts(predict):
     _, request = predict(seeing, {"answer": "a dot"}, picture=picture)
     assert [part.type for part in request.messages[0].parts] == ["text", "image", "text"]
 
-
-# ── the answer ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 FILLED = {
     "label": "a",
@@ -213,9 +208,6 @@ def test_tools_are_asked_for_in_words_and_json(scripted_lm):
     with dspy.context(lm=lm, adapter=CompactAdapter()):
         assert dspy.ReAct("question -> answer", tools=[])(question="?").answer == "yes"
     assert not any(request.tools for request in lm.child.asked)
-
-
-# ── which adapter ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

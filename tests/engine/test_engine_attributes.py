@@ -49,9 +49,6 @@ def told(scripted_lm):
     return of
 
 
-# ── what the caller says ───────────────────────────────────────────────────────────────────────────────────────
-
-
 def test_without_a_task_nothing_is_known():
     assert ambient() == Attributes()
 
@@ -99,9 +96,6 @@ def test_an_exception_ends_the_task():
     with pytest.raises(KeyError), task("gone"):
         raise KeyError
     assert ambient().task == ""
-
-
-# ── where it is carried ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def tasks_of(lm):
@@ -163,9 +157,6 @@ def test_it_is_carried_into_a_streamed_program(scripted_lm):
     assert (call["attributes"]["task"], call["attributes"]["stream"]) == ("streamed", True)
 
 
-# ── which program asks ─────────────────────────────────────────────────────────────────────────────────────────
-
-
 def names(attributes):
     return attributes["module"], attributes["signature"]
 
@@ -211,9 +202,6 @@ def test_react(scripted_lm):
         dspy.ReAct(Question, tools=[])(question="?")
     calls = [line["attributes"] for line in lm.sink.lines if line["kind"] == "call"]
     assert list(map(names, calls)) == [("ReAct", "Question")] * 2
-
-
-# ── what the request holds ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_requests_own_facts(make):
@@ -266,3 +254,14 @@ def test_what_tools_were_asked_and_said_counts():
     result = lm15.ToolResultPart(id="1", content=(lm15.TextPart("y" * 400),))
     turns = (lm15.Message.user("hi"), lm15.Message.assistant((call,)), lm15.Message(role="tool", parts=(result,)))
     assert estimate_tokens(lm15.Request(model="m", messages=turns)) >= 200
+
+
+@pytest.mark.parametrize(("said", "named"), [({"name": 1}, "1"), ({"tags": ["ok", 7]}, "7")])
+def test_a_task_is_described_in_strings(said, named):
+    with pytest.raises(TypeError, match=f"strings for its name and tags, not {named}"), task(**said):
+        pass
+
+
+def test_a_misspelt_privacy_is_told_what_there_is():
+    with pytest.raises(ValueError, match="public, internal, private; not 'Private'"), task(privacy="Private"):
+        pass

@@ -1,29 +1,19 @@
 """Children against the LM Studio emulator: models, windows, tokens, comings and goings, loops and threads."""
 
-import asyncio
 import json
 import logging
 import re
-import subprocess
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from dspy import lm15
 
-from lmroute import secrets
 from lmroute.emulator.backends.script import Line
 from lmroute.emulator.catalog import Model
 from lmroute.emulator.running import running
 from lmroute.emulator.settings import Loaded, Settings, Token
-from lmroute.engine.children import AsyncProviderEngine, ProviderEngine
-from lmroute.engine.provider import Provider
-from lmroute.engine.readiness import Readiness
 from lmroute.engine.verdicts import NotReadyError, classify
 from lmroute.model import AUTO, Candidate, Failure, Secret, SecretRef, SecretSource
-from lmroute.providers import dialing
 
 TERN, HERON = "rookery/tern-3b-instruct", "rookery/heron-8b-instruct"
 TOKEN = "sk-lm-abcdefgh:ABCDEFGHIJKLMNOPQRST"
@@ -32,29 +22,9 @@ SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required"
 
 
 @pytest.fixture(scope="module")
-def emulator():
-    """A default emulator that no test changes: tern is loaded, heron would be on request."""
-    with running() as made:
-        yield made.url
-
-
-@pytest.fixture(scope="module")
 def locked():
     with running(Settings(require_auth=True, tokens=(Token(Secret(TOKEN)),))) as made:
         yield made.url
-
-
-@pytest.fixture
-def lmstudio(make):
-    """A profile of an emulator: ``lmstudio(url, models=...)``."""
-
-    def of(url, **fields):
-        return make.profile("lmstudio", **{"type": "lmstudio", "endpoint": url, "models": (AUTO,), **fields})
-
-    return of
-
-
-# ── models and windows ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_auto_is_the_loaded_model_and_teaches_its_window(mode, make, lmstudio, emulator):
@@ -178,9 +148,6 @@ def test_no_model_at_all(mode, make, lmstudio):
             mode.complete(engine, make.ask(model=AUTO))
 
 
-# ── what is asked of LM Studio ─────────────────────────────────────────────────────────────────────────────────
-
-
 def test_a_schema_is_kept_to(mode, make, lmstudio, emulator):
     format_ = {"type": "json_schema", "name": "answer", "schema": SCHEMA}
     response = mode.complete(mode.provider(lmstudio(emulator)), make.ask(model=AUTO, response_format=format_))
@@ -199,9 +166,6 @@ def test_json_object_would_be_refused_so_it_goes_as_a_schema(mode, make, lmstudi
 @pytest.mark.parametrize("suffix", ["/v1", "/v1/", "/", "/v1/chat/completions", "/api/v1/models"])
 def test_an_endpoint_as_it_is_pasted(mode, make, lmstudio, emulator, suffix):
     assert mode.complete(mode.provider(lmstudio(emulator + suffix)), make.ask(model=AUTO)).model == TERN
-
-
-# ── tokens ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("model", [AUTO, TERN])
@@ -276,178 +240,3 @@ def test_errors_name_the_profile(mode, make, server):
 def test_any_id_will_do(mode, make, server, id_):
     server.answers(server.http(server.chat()))
     assert mode.complete(mode.provider(server.profile(id=id_)), make.ask(model="m")).text == "hi"
-
-
-# ── other servers' lists ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_auto_on_another_server_is_the_first_chat_model_it_lists(mode, make, server):
-    listing = {"data": [{"id": "nomic-embed-text"}, {"id": "llama3"}, {"id": "other"}]}
-    server.answers(server.http(listing), server.http(server.chat(model="llama3")))
-    engine = mode.provider(server.profile(type="ollama"))
-    mode.complete(engine, make.ask(model=AUTO))
-    assert [request.path for request in server.received] == ["/v1/models", "/v1/chat/completions"]
-    assert server.received[1].json["model"] == "llama3"
-
-
-LISTS = {
-    "empty": ({"data": []}, "200 OK", NotReadyError, "lists no chat model; name one under providers.a.models"),
-    "only embeddings": ({"data": [{"id": "text-embedding-x"}]}, "200 OK", NotReadyError, "lists no chat model"),
-    "no data": ({"models": []}, "200 OK", NotReadyError, "is no list of models"),
-    "data that is an object": ({"data": {"a": 1}}, "200 OK", NotReadyError, "is no list of models"),
-    "entries that are texts": ({"data": ["a"]}, "200 OK", NotReadyError, "lists no chat model"),
-    "entries without id": ({"data": [{}]}, "200 OK", NotReadyError, "lists no chat model"),
-    "an error": ({"error": "Unexpected endpoint"}, "200 OK", NotReadyError, "is no list of models"),
-    "not found": ("<h1>404</h1>", "404 Not Found", NotReadyError, r"HTTP 404.*check the endpoint"),
-    "no JSON": ("<h1>Hello</h1>", "200 OK", NotReadyError, "no JSON"),
-    "unauthorized": ({"error": "who?"}, "401 Unauthorized", lm15.AuthError, "refuses the token"),
-    "forbidden": ("no", "403 Forbidden", lm15.AuthError, "refuses the token"),
-}
-
-
-@pytest.mark.parametrize(("body", "status", "kind", "says"), LISTS.values(), ids=LISTS)
-def test_a_list_that_is_of_no_use(make, server, body, status, kind, says):  # noqa: PLR0917
-    server.answers(server.http(body, status))
-    with pytest.raises(kind, match=says):
-        Readiness(server.profile(type="vllm"), {}).model(AUTO, Readiness(server.profile(), {}).place())
-
-
-def test_a_type_that_lists_nothing_is_not_asked(make, server):
-    readiness = Readiness(server.profile(type="gemini", models=(AUTO,)), {})
-    with pytest.raises(NotReadyError, match=r"name one under providers\.a\.models"):
-        readiness.model(AUTO, readiness.place())
-    assert not server.received
-
-
-# ── readiness under many hands ─────────────────────────────────────────────────────────────────────────────────
-
-
-def test_waiting_for_others_ends_at_ones_own_deadline(make, server, monkeypatch):
-    looking, found = threading.Event(), threading.Event()
-
-    def slowly(ref):
-        looking.set()
-        assert found.wait(20)
-
-    monkeypatch.setattr(secrets, "resolve", slowly)
-    readiness = Readiness(server.profile(auth_token=KEY), {})
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(readiness.place)
-        assert looking.wait(20)
-        with dialing.until(0.0), pytest.raises(lm15.TimeoutError, match="not made ready in time"):
-            readiness.place()
-        readiness.forget()  # waits for nobody
-        found.set()
-        assert first.result(20).token is None
-
-
-def test_a_secret_is_resolved_once_until_it_is_forgotten(make, server, monkeypatch):
-    asked = []
-    monkeypatch.setattr(secrets, "resolve", asked.append)
-    readiness = Readiness(server.profile(auth_token=KEY), {})
-    assert readiness.place() is readiness.place()
-    readiness.forget()
-    readiness.place()
-    assert len(asked) == 2
-
-
-# ── loops and threads ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_one_async_engine_over_two_event_loops(make, server):
-    server.answers(server.http(server.chat()))
-    engine = AsyncProviderEngine(Provider(server.profile(), {}))
-    for _ in range(2):
-        assert asyncio.run(engine.complete(make.ask(model="m"))).text == "hi"
-        # The end of the loop closed its connections; asyncio warns of those that are left, which is an error here.
-        assert server.settles_at(0)
-    assert not engine._built
-    assert not engine._keepers
-
-
-def test_event_loops_in_threads_do_not_meet(make, server):
-    server.answers(server.http(server.chat()))
-    engine = AsyncProviderEngine(Provider(server.profile(), {}))
-
-    async def several():
-        return await asyncio.gather(*(engine.complete(make.ask(model="m")) for _ in range(4)))
-
-    with ThreadPoolExecutor(4) as pool:
-        runs = [pool.submit(asyncio.run, several()) for _ in range(8)]
-        assert [r.text for run in runs for r in run.result(30)] == ["hi"] * 32
-    assert server.settles_at(0)
-    assert not engine._built
-
-
-def test_many_tasks_on_one_loop(make, lmstudio, emulator):
-    async def main():
-        engine = AsyncProviderEngine(Provider(lmstudio(emulator), {}))
-        requests = [make.ask(f"question {i}", model=AUTO) for i in range(32)]
-        return await asyncio.gather(*map(engine.complete, requests))
-
-    assert [r.text for r in asyncio.run(main())] == [f"You said: question {i}" for i in range(32)]
-
-
-def test_thirty_two_threads_on_one_engine(make, lmstudio, emulator):
-    engine = ProviderEngine(Provider(lmstudio(emulator), {}))
-    start = threading.Barrier(32)
-
-    def ask(i):
-        start.wait(20)
-        return engine.complete(make.ask(f"question {i}", model=AUTO)).text
-
-    with ThreadPoolExecutor(32) as pool:
-        texts = list(pool.map(ask, range(32)))
-    engine.close()
-    assert texts == [f"You said: question {i}" for i in range(32)]
-
-
-def test_a_cancelled_call_frees_its_connection(make, server):
-    server.answers([server.pause(30)])
-    engine = AsyncProviderEngine(Provider(server.profile(), {}))
-
-    async def main():
-        task = asyncio.create_task(engine.complete(make.ask(model="m")))
-        assert await asyncio.to_thread(server.has_been_asked)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert await asyncio.to_thread(server.settles_at, 0)
-
-    asyncio.run(main())
-
-
-# ── LiteLLM ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.slow
-def test_litellm_reaches_what_only_litellm_knows(mode, make, emulator, monkeypatch):
-    monkeypatch.setenv("A_KEY", "sk-whatever")
-    key = SecretRef(SecretSource.ENV, ("A_KEY",))
-    profile = make.profile(type="litellm", endpoint=f"{emulator}/v1", models=(f"openai/{TERN}",), auth_token=key)
-    engine = mode.router(make.stack(profile), {"a": mode.provider(profile)})
-    response = mode.complete(engine, make.ask("hello there"))
-    assert response.text == "You said: hello there"
-    events = mode.stream(engine, make.ask("hello there"))
-    assert "".join(e.delta.text for e in events if e.type == "delta") == "You said: hello there"
-    gone = replace(profile, endpoint="http://127.0.0.1:9/v1")
-    with pytest.raises(lm15.LM15Error) as caught:
-        mode.complete(mode.provider(gone), make.ask(model=f"openai/{TERN}"))
-    assert classify(caught.value) in {Failure.TRANSPORT, Failure.SERVER}
-
-
-def test_litellm_needs_no_endpoint(make):
-    profile = make.profile(type="litellm", endpoint=None, models=("groq/some-model",))
-    place = Readiness(profile, {}).place()
-    assert Provider(profile, {}).litellm_options(place) == {"timeout": 120.0}
-
-
-def test_the_native_path_never_imports_litellm(lmstudio, emulator):
-    program = f"""
-import sys, lmroute
-lm = lmroute.load("provider=[lmstudio] providers.lmstudio.endpoint={emulator}", cache=False)
-assert lm("hello there") == ["You said: hello there"]
-assert "litellm" not in sys.modules and "openai" not in sys.modules
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr

@@ -10,9 +10,7 @@ import pytest
 from dspy import lm15
 from dspy.utils.exceptions import ContextWindowExceededError, LMTransportError
 
-import lmroute
 from lmroute.emulator.backends.from_schema import instance_of
-from lmroute.emulator.running import running
 from lmroute.engine.adapters import CompactAdapter
 
 
@@ -52,9 +50,6 @@ def examples():
 
 def calls(lm):
     return [line for line in lm.sink.lines if line["kind"] == "call"]
-
-
-# ── modules ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_predict(lm):
@@ -146,9 +141,6 @@ def test_parallel(lm):
     assert len(calls(lm)) == 16
 
 
-# ── evaluation and optimisers ──────────────────────────────────────────────────────────────────────────────────
-
-
 def test_evaluate(lm, examples):
     assert dspy.Evaluate(devset=examples, metric=is_right, num_threads=2)(dspy.Predict(Sentiment)).score == 100.0
 
@@ -186,62 +178,6 @@ def test_copro(lm, examples):
     assert optimised(text="good soup").sentiment == "positive"
 
 
-# ── streaming ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-LONG = {"answer": "a fairly long answer that comes in several pieces, one after the other, to the very end"}
-
-
-def pieces(text):
-    """A stream of a text in small pieces."""
-    deltas = [lm15.StreamDeltaEvent(delta=lm15.TextDelta(text=text[i : i + 6])) for i in range(0, len(text), 6)]
-    return [lm15.StreamStartEvent(id="s", model="streaming"), *deltas, lm15.StreamEndEvent(finish_reason="stop")]
-
-
-class Asynchronous(dspy.Module):
-    def __init__(self):
-        super().__init__()
-        self.ask = dspy.Predict("question -> answer")
-
-    async def aforward(self, question):
-        return await self.ask.acall(question=question)
-
-
-@pytest.mark.parametrize("adapter", [CompactAdapter, dspy.JSONAdapter, dspy.ChatAdapter])
-@pytest.mark.parametrize("program", ["sync", "async"])
-def test_a_listener_gets_the_field_as_it_comes(scripted_lm, adapter, program):
-    chat = f"[[ ## answer ## ]]\n{LONG['answer']}\n\n[[ ## completed ## ]]"
-    made = scripted_lm(pieces(chat if adapter is dspy.ChatAdapter else json.dumps(LONG)))
-    listener = dspy.streaming.StreamListener(signature_field_name="answer")
-    is_async = program == "async"
-    streamed = dspy.streamify(
-        Asynchronous() if is_async else dspy.Predict("question -> answer"),
-        stream_listeners=[listener],
-        is_async_program=is_async,
-    )
-
-    async def collect():
-        return [item async for item in streamed(question="?")]
-
-    with dspy.context(lm=made, adapter=adapter()):
-        *chunks, prediction = asyncio.run(collect())
-    assert prediction.answer == LONG["answer"]
-    # For JSON, DSPy's listener passes the value on with its quotes.
-    assert "".join(chunk.chunk for chunk in chunks).strip('" \n') == LONG["answer"]
-    assert len(chunks) > 2
-    (call,) = calls(made)
-    assert (call["model"], call["attributes"]["stream"]) == ("streaming", True)
-
-
-def test_a_stream_that_falls_back_is_seen_once(make, mode):
-    stack = make.stack(make.profile("a"), make.profile("b"))
-    gone = [lm15.StreamStartEvent(), lm15.TransportError("gone")]
-    engine = mode.router(stack, {"a": mode.child(gone), "b": mode.child(pieces(json.dumps(LONG)))})
-    assert "".join(e.delta.text for e in mode.stream(engine, make.ask()) if e.type == "delta") == json.dumps(LONG)
-
-
-# ── usage and cache ────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def test_usage_is_tracked_under_the_stacks_name(lm):
     with dspy.track_usage() as tracker:
         dspy.Predict(Sentiment)(text="good soup")
@@ -268,9 +204,6 @@ def test_a_failed_call_is_not_cached(scripted_lm):
     assert made("cached when failed?") == ["back"]
 
 
-# ── errors as DSPy shows them ──────────────────────────────────────────────────────────────────────────────────
-
-
 def test_the_policy_owns_the_attempts_dspy_retries_nothing(scripted_lm):
     made = scripted_lm(lm15.RateLimitError("busy"))
     with pytest.raises(dspy.utils.exceptions.LMRateLimitError, match="no provider answered"):
@@ -287,53 +220,6 @@ def test_n_answers_are_n_calls(scripted_lm):
     made = scripted_lm("one", "two", "three")
     assert made("hello", n=3, temperature=1.0) == ["one", "two", "three"]
     assert len(calls(made)) == 3
-
-
-# ── saving ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def emulator():
-    with running() as made:
-        yield made.url
-
-
-@pytest.fixture
-def saved(emulator):
-    """A program with a routed LM of its own, over the emulator."""
-    program = dspy.Predict("question -> answer")
-    program.lm = lmroute.load(["provider=[lmstudio]", f"providers.lmstudio.endpoint={emulator}"], cache=False)
-    program.demos = [dspy.Example(question="1?", answer="one")]
-    return program
-
-
-def test_end_to_end_over_the_emulator(saved):
-    with dspy.context(adapter=lmroute.adapter(saved.lm)):
-        assert saved(question="2?").answer.startswith("answer ")
-    assert saved.lm.history[-1]["response_model"] == "rookery/tern-3b-instruct"
-
-
-def test_a_program_is_saved_as_json_and_loaded_again(saved, tmp_path):
-    saved.save(tmp_path / "program.json")
-    again = dspy.Predict("question -> answer")
-    again.load(tmp_path / "program.json", allow_unsafe_lm_state=True)
-    assert again.lm.model == saved.lm.model
-    with dspy.context(adapter=CompactAdapter()):
-        assert again(question="2?").answer == saved(question="2?").answer
-        assert asyncio.run(again.acall(question="2?")).answer == saved(question="2?").answer
-    again.lm.engine.close()
-
-
-def test_a_whole_program_is_saved_and_loaded_again(saved, tmp_path):
-    saved.save(tmp_path / "whole", save_program=True)
-    again = dspy.load(tmp_path / "whole", allow_pickle=True)
-    with dspy.context(adapter=CompactAdapter()):
-        assert again(question="2?").answer == saved(question="2?").answer
-    assert again.lm.model == saved.lm.model
-
-
-def test_a_deep_copy_of_a_program_shares_the_engine(saved):
-    assert saved.deepcopy().lm.engine is saved.lm.engine
 
 
 def test_nothing_here_is_deprecated(lm):

@@ -12,17 +12,10 @@ from hydra import compose, initialize_config_dir
 import lmroute
 from lmroute import config
 from lmroute.config.paths import shipped
-from lmroute.emulator.running import running
 from lmroute.engine.adapters import CompactAdapter
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
 from lmroute.errors import ConfigError
 from lmroute.model import AUTO, Candidate
-
-
-@pytest.fixture(scope="module")
-def emulator():
-    with running() as made:
-        yield made.url
 
 
 @pytest.fixture
@@ -81,9 +74,6 @@ def test_records_go_to_the_sink(overrides, make):
     assert sink.kinds() == ["attempt", "call"]
 
 
-# ── copies and pickles ─────────────────────────────────────────────────────────────────────────────────────────
-
-
 def test_copies_share_the_engine(overrides):
     lm = lmroute.load(overrides)
     assert lm.copy(rollout_id=1, temperature=1.0).engine is lm.engine
@@ -130,3 +120,9 @@ def test_an_engine_over_a_stack_made_in_python_cannot_be_saved(make):
         engine.dump_state()
     with pytest.raises(TypeError, match="made in Python"):
         pickle.dumps(engine)
+
+
+@pytest.mark.parametrize("lm", [None, dspy.LM("openai/some-model")])
+def test_an_adapter_is_for_our_own_lms(lm):
+    with pytest.raises(TypeError, match=r"takes an LM made by lmroute\.load"):
+        lmroute.adapter(lm)

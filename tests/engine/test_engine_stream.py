@@ -225,9 +225,6 @@ def test_whatever_children_stream_the_caller_gets_one_whole_stream_or_one_error(
     assert sink.kinds()[-1] == "call"
 
 
-# ── over a real socket ─────────────────────────────────────────────────────────────────────────────────────────
-
-
 def test_the_start_names_the_model_that_answers(mode, make, server):
     server.answers(server.event_stream(server.chunk("hi", model="the/real-one"), server.chunk(finish="stop")))
     profile = server.profile(id="a")

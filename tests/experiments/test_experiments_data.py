@@ -145,7 +145,7 @@ def test_the_examples_are_found_from_anywhere_and_yield_to_ones_own(tmp_path):
     assert data.find(name, tmp_path) == own
 
 
-@pytest.mark.parametrize("name", ["none.csv", "sentiment.csv", "data/sentiment.csv", ".", "examples/data/none.csv"])
+@pytest.mark.parametrize("name", ["none.csv", "sentiment.csv", "data/sentiment.csv", "examples/data/none.csv"])
 def test_a_file_that_is_not_there(tmp_path, name):
     with pytest.raises(DataError) as raised:
         data.find(name, tmp_path)
@@ -180,3 +180,22 @@ def test_a_sample_keeps_the_order_and_is_the_seeds(limit, seed):
 def test_seeds_choose_differently_and_no_limit_is_all():
     assert len({tuple(row.line for row in data.sample(ROWS, 5, seed)) for seed in range(10)}) > 5
     assert data.sample(ROWS, None, 0) == ROWS
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("text,label,text\na,positive,b\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"twice\.csv:1: column text is there twice"):
+        data.read(path, TASKS["sentiment"])
+
+
+def test_a_text_with_an_unquoted_comma_is_refused(tmp_path):
+    path = tmp_path / "comma.csv"
+    path.write_text("text,label\nfine,positive\ngood, really good,positive\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"comma\.csv:3: 3 fields under 2 columns; quote"):
+        data.read(path, TASKS["sentiment"])
+
+
+def test_a_folder_is_called_one(tmp_path):
+    with pytest.raises(DataError, match=r"a folder; task\.data names a CSV file"):
+        data.find(".", tmp_path)

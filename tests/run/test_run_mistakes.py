@@ -41,7 +41,11 @@ FINDINGS = {
     "an unknown provider": (["provider=lmstudo"], "provider=lmstudo: LMR201 ", "did you mean 'lmstudio'?"),
     "a misspelt key": (["task.limt=3"], "task.limt=3: LMR201 task.limt: unknown key", "did you mean 'limit'?"),
     "a misspelt task": (["task=sentimnt"], "there is no task 'sentimnt'", "did you mean 'sentiment'?"),
-    "a missing variable": (["provider=openai"], "openai.yaml:6:13: LMR401 ", "OPENAI_API_KEY is not set; export it"),
+    "a missing variable": (
+        ["provider=openai"],
+        "openai.yaml:6:13: LMR401 ",
+        "OPENAI_API_KEY is not set, or empty; export it",
+    ),
     "a port that is none": (
         ["provider=lmstudio", "providers.lmstudio.endpoint=http://127.0.0.1:123456"],
         'LMR103 providers.lmstudio.endpoint: "http://127.0.0.1:123456" is no address',
@@ -51,6 +55,17 @@ FINDINGS = {
         ["provider=lmstudio", "providers.lmstudio.endpoint=127.0.0.1:1234"],
         "does not have the right form",
         "write http(s)://host:port",
+    ),
+    "a group written as a key": (
+        ["provider.embedded.foo=1"],
+        "provider.embedded.foo=1: LMR201 provider: provider is a choice, not a key",
+        "did you mean 'providers.embedded.foo=1'?",
+    ),
+    "a misspelt group": (["providr=openai"], "providr=openai: LMR201 providr: unknown key", "did you mean 'provider'?"),
+    "a literal key that is asked to be shown": (
+        ["provider=openai", "providers.openai.auth_token=sk-abcdefghijkl", "--cfg", "job"],
+        "providers.openai.auth_token=***: LMR005",
+        "{env: NAME}",
     ),
     "a literal key": (
         ["provider=openai", "providers.openai.auth_token=sk-abcdefghijkl"],
@@ -69,6 +84,7 @@ FINDINGS = {
 }
 MISUSES = {
     "a missing file": (["task.data=mine.csv"], "mine.csv: no such data file", "the folder you are in"),
+    "a folder": (["task.data=."], ": a folder; ", "names a CSV file"),
     "an empty file": (["task.data=empty.csv"], "empty.csv: no rows", "it needs a header line text,label"),
     "a file without rows": (
         ["task=qa", "task.data=header.csv"],
