@@ -24,7 +24,6 @@ import dspy
 
 import lmroute
 from lmroute import config
-from lmroute.telemetry.deferred import Deferred
 from lmroute.telemetry.sink import JsonlSink
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def stub() -> Iterator[str]:
 def contenders(url: str, folder: Path) -> dict[str, Callable[[], Any]]:
     """The calls to compare, by name."""
     stack = config.load(["provider=vllm", f"providers.vllm.endpoint={url}", "providers.vllm.models=[stub]"])
-    routed = lmroute.build(stack, sink=Deferred(JsonlSink(folder / "calls.jsonl")), cache=False)
+    routed = lmroute.build(stack, sink=JsonlSink(folder / "calls.jsonl"), cache=False)
     child = dspy.LM("stub", engine=routed.engine.children["vllm"], num_retries=0, cache=False)
     native = dspy.LM("openai/stub", api_base=f"{url}/v1", api_key="none", num_retries=0, cache=False)
     peers = {
@@ -75,19 +74,17 @@ def _litellm(url: str) -> Callable[[], Any]:
 def measure(calls: dict[str, Callable[[], Any]], count: int) -> dict[str, list[float]]:
     """Microseconds of each call.
 
-    The child and the routed call alternate, since their difference is what counts; the peers have blocks of their own,
-    because after a LiteLLM call the processor's caches are empty and whoever comes next would pay for it. The blocks
-    take turns, so that a busy machine is unfair to none.
+    They take turns in blocks: what a contender leaves to be done after a call (caches that
+    are empty) is then paid by itself and not by whoever comes next, and a busy machine is unfair to none.
     """
-    child, routed, *peers = calls
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(max(1, count // BLOCK)):
-        for block in ((child, routed), *((peer,) for peer in peers)):
-            for name in block * WARM_UP:
-                calls[name]()
-            for name in block * min(count, BLOCK):
+        for name, call in calls.items():
+            for _ in range(WARM_UP):
+                call()
+            for _ in range(min(count, BLOCK)):
                 began = time.perf_counter()
-                calls[name]()
+                call()
                 times[name].append((time.perf_counter() - began) * 1e6)
     return times
 

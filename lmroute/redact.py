@@ -31,8 +31,8 @@ _KEY_SHAPES = re.compile(
     r"|gh[pousr]_[A-Za-z0-9]{20,})"  # GitHub
     r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=:-]{6,}"
 )
-_BEGINNINGS = ("sk-", "pk-", "rk-", "AIza", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "Bearer ", "bearer ")
-"""How everything that ``_KEY_SHAPES`` matches begins, or what stands before it."""
+_HINTS = ("k-", "AIza", "gh", "earer ")
+"""What is in every text that ``_KEY_SHAPES`` matches; looking for these takes a tenth of the pattern's time."""
 
 _lock = threading.Lock()
 _known: dict[str, None] = {}
@@ -65,6 +65,7 @@ def _secrets_in(message: str) -> Iterator[tuple[int, int]]:
         known = [form for form in _known if form in message]
     for form in known:
         yield from (found.span() for found in re.finditer(re.escape(form), message))
-    # The pattern takes ten times as long as looking for how its matches begin.
-    if any(beginning in message for beginning in _BEGINNINGS):
-        yield from (found.span() for found in _KEY_SHAPES.finditer(message))
+    for hint in _HINTS:
+        if hint in message:
+            yield from (found.span() for found in _KEY_SHAPES.finditer(message))
+            return

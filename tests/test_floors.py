@@ -38,7 +38,7 @@ NEIGHBOURS = {
 THIRD_PARTIES = {
     "config": {"hydra", "omegaconf", "jsonschema", "yaml", "ruamel", "referencing", "platformdirs"},
     "secrets": {"keyring"},
-    "telemetry": {"opentelemetry"},
+    "telemetry": {"opentelemetry", "orjson"},
     "providers": {"httpx", "tenacity", "anyio", "httpcore"},
     "providers/embedded": {"xllamacpp", "filelock", "platformdirs"},
     "engine": {"dspy", "litellm"},
@@ -56,6 +56,7 @@ THIRD_PARTIES = {
 referencing      jsonschema's own way to resolve $ref between our schema files
 platformdirs     where Windows and macOS keep configuration and caches
 anyio, httpcore  httpx's engine; its network backend is where addresses and deadlines are checked
+orjson           a record is written at every call, and json takes ten times as long
 filelock         two processes must not download or start the same model at once
 pydantic         DSPy describes output types with it, and hands us its models
 omegaconf        `build(cfg)` and `hydra.main` take Hydra's own type

@@ -167,7 +167,7 @@ def test_a_placeholder_for_no_key_does_not_mask_the_names_of_providers(placehold
 
 
 def test_the_shortcut_knows_how_every_shape_begins():
-    """``_BEGINNINGS`` saves the pattern for texts that may match; a shape it does not know would slip through."""
+    """``_HINTS`` saves the pattern for texts that may match; a shape it does not know would slip through."""
     for key in [*KEYS, "Bearer hunter2", "bearer hunter2"]:
-        assert any(beginning in key for beginning in redact._BEGINNINGS)
+        assert any(hint in key for hint in redact._HINTS)
         assert redact.text(key) != key

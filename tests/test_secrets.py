@@ -84,7 +84,8 @@ class TestEnvironment:
         monkeypatch.delenv("LMROUTE_TEST_FIRST", raising=False)
         monkeypatch.delenv("LMROUTE_TEST_SECOND", raising=False)
         message = refusal(env("LMROUTE_TEST_FIRST", "LMROUTE_TEST_SECOND"))
-        assert message.startswith("environment variable LMROUTE_TEST_FIRST or LMROUTE_TEST_SECOND is not set, or empty; export")
+        names = "LMROUTE_TEST_FIRST or LMROUTE_TEST_SECOND"
+        assert message.startswith(f"environment variable {names} is not set, or empty; export")
 
     def test_an_optional_one_may_be_absent(self, monkeypatch):
         monkeypatch.delenv("LMROUTE_TEST_FIRST", raising=False)

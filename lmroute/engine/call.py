@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class Routing:
     sink: Sink
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double the cost of making one, at every call
 class Try:
     """One attempt to make: whom to ask, what, and since when."""
 
@@ -104,14 +105,14 @@ class LogicalCall:
         """Note that an attempt succeeded; the response with the trace in its ``provider_data``."""
         self._attempts.append(self._attempt(attempt, answered=response.model))
         self._record(Usage(response.usage.input_tokens, response.usage.output_tokens))
-        return replace(response, provider_data={**(response.provider_data or {}), TRACE_KEY: self.trace()})
+        return _traced(response, self.trace())
 
     def streamed(self, attempt: Try, answered: str | None, end: Any) -> Any:
         """``succeeded`` for a stream: its end event with the trace."""
         self._attempts.append(self._attempt(attempt, answered=answered or attempt.candidate.model))
         usage = end.usage
         self._record(Usage(usage.input_tokens, usage.output_tokens) if usage else Usage())
-        return replace(end, provider_data={**(end.provider_data or {}), TRACE_KEY: self.trace()})
+        return _traced(end, self.trace())
 
     def stream_failed(self, attempt: Try, error: lm15.LM15Error, *, visible: bool) -> None:
         """Note that a stream failed. After its first token it is too late for anybody else.
@@ -194,6 +195,23 @@ class LogicalCall:
         )
         # Not made into lines here: a sink may do that on a thread of its own, and one that keeps nothing never does.
         self._routing.sink.write(chain.from_iterable(map(records, (event,))))
+
+
+def _traced(answer: Any, trace: dict[str, Any]) -> Any:
+    """A copy of a response or an end event with the trace in its ``provider_data``.
+
+    Not by ``dataclasses.replace``: that would check the whole answer again, and costs more than all the routing.
+    """
+    traced = object.__new__(type(answer))
+    for name in _field_names(type(answer)):
+        object.__setattr__(traced, name, getattr(answer, name))
+    object.__setattr__(traced, "provider_data", {**(answer.provider_data or {}), TRACE_KEY: trace})
+    return traced
+
+
+@cache
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _shown(attempt: Attempt) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from lmroute.experiments import preflight, report, runner
 from lmroute.experiments.files import CALLS, RunFiles
 from lmroute.experiments.outcomes import Outcome, summarise
 from lmroute.experiments.tasks import TASKS
-from lmroute.telemetry.deferred import Deferred
 from lmroute.telemetry.sink import JsonlSink
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def job(cfg: DictConfig, folder: Path) -> None:
 @contextmanager
 def asking(stack: Stack, files: RunFiles, watch: report.Watch) -> Iterator[tuple[dspy.LM, dspy.Adapter]]:
     """The LM and the adapter of a run: greedy, seeded, uncached, recorded; let go of at the end."""
-    sink = Deferred(JsonlSink(files.folder / CALLS))
+    sink = JsonlSink(files.folder / CALLS)
     task = stack.task
     greedy = {"cache": False, "temperature": 0.0, "seed": stack.seed, "max_tokens": task.max_tokens}
     lm = build(stack, sink=sink, on_fetch=watch.fetching, **greedy)

@@ -34,10 +34,13 @@ def decide(policy: CompiledPolicy, attributes: Attributes, windows: Mapping[Cand
     rule = policy.rule_for(attributes)
     if rule is None:
         return Decision(rule="", considered=())
-    considered = tuple(
-        Considered(candidate, _objection(profile, attributes, windows.get(candidate, profile.context_window)))
+    objections = [
+        _objection(profile, attributes, windows.get(candidate, profile.context_window))
         for candidate, profile in rule.candidates
-    )
+    ]
+    if not any(objections):
+        return rule.undisputed
+    considered = tuple(Considered(c, why) for (c, _), why in zip(rule.candidates, objections, strict=True))
     return Decision(rule.name, considered, rule.fallback_on)
 
 

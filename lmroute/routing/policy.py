@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lmroute.model import Considered, Decision
 from lmroute.routing.conditions import Condition, compile_predicate
 from lmroute.routing.selectors import expand
 
@@ -16,12 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule ready to be asked. ``candidates`` pairs each candidate with its provider's profile."""
+    """A rule ready to be asked.
+
+    Attributes:
+        candidates: each candidate with its provider's profile.
+        undisputed: the decision when nothing speaks against any candidate, which is most of the time.
+    """
 
     name: str
     holds: Condition
     candidates: tuple[tuple[Candidate, Profile], ...]
     fallback_on: frozenset[Failure] | None
+    undisputed: Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +58,5 @@ def compile_policy(policy: Policy, providers: Mapping[str, Profile]) -> Compiled
 
 def _compile_rule(rule: Rule, providers: Mapping[str, Profile]) -> CompiledRule:
     candidates = tuple((c, providers[c.provider]) for c in expand(rule.use, providers))
-    return CompiledRule(rule.name, compile_predicate(rule.when), candidates, rule.fallback_on)
+    undisputed = Decision(rule.name, tuple(Considered(c) for c, _ in candidates), rule.fallback_on)
+    return CompiledRule(rule.name, compile_predicate(rule.when), candidates, rule.fallback_on, undisputed)

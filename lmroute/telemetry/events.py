@@ -26,7 +26,7 @@ class Usage:
     output_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double the cost of making one, at every call
 class CallEvent:
     """A logical call as it ended.
 
