@@ -202,8 +202,9 @@ def _traced(answer: Any, trace: dict[str, Any]) -> Any:
 
     Not by ``dataclasses.replace``: that would check the whole answer again, and costs more than all the routing.
     """
-    traced = object.__new__(type(answer))
-    for name in _field_names(type(answer)):
+    kind: Any = type(answer)
+    traced = object.__new__(kind)
+    for name in _field_names(kind):
         object.__setattr__(traced, name, getattr(answer, name))
     object.__setattr__(traced, "provider_data", {**(answer.provider_data or {}), TRACE_KEY: trace})
     return traced
