@@ -69,13 +69,9 @@ def task(
 
 def attributes_of(request: Request, *, stream: bool = False) -> Attributes:
     """The attributes of one request, with those of the surrounding ``task`` and DSPy program."""
-    config, scope, callers = request.config, _scope(), _callers()
+    config = request.config
     return Attributes(
-        task=scope.task,
-        module=_module_name(callers),
-        signature=_signature_name(callers),
-        tags=scope.tags,
-        privacy=scope.privacy,
+        **_surroundings(),
         needs_tools=bool(request.tools),
         needs_response_schema=config.response_format is not None,
         needs_vision=_has_images(request),
@@ -88,14 +84,19 @@ def attributes_of(request: Request, *, stream: bool = False) -> Attributes:
 
 def ambient() -> Attributes:
     """What is known before a request exists: the task and the DSPy program that is about to ask."""
+    return Attributes(**_surroundings())
+
+
+def _surroundings() -> dict[str, Any]:
+    """The attributes that the caller and the program say."""
     scope, callers = _scope(), _callers()
-    return Attributes(
-        task=scope.task,
-        module=_module_name(callers),
-        signature=_signature_name(callers),
-        tags=scope.tags,
-        privacy=scope.privacy,
-    )
+    return {
+        "task": scope.task,
+        "module": _module_name(callers),
+        "signature": _signature_name(callers),
+        "tags": scope.tags,
+        "privacy": scope.privacy,
+    }
 
 
 def estimate_tokens(request: Request) -> int:

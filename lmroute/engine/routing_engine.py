@@ -17,7 +17,7 @@ from lmroute.engine.attributes import ambient
 from lmroute.engine.call import LogicalCall, Routing, Try
 from lmroute.engine.children import AsyncProviderEngine, ProviderEngine
 from lmroute.engine.identity import stack_name
-from lmroute.engine.provider import Provider, providers
+from lmroute.engine.provider import providers
 from lmroute.engine.supports import Supports
 from lmroute.routing.decide import NO_WINDOWS, decide
 from lmroute.routing.policy import compile_policy
@@ -41,6 +41,9 @@ class _Engine:
         sink: where call records go; nowhere by default.
         windows: context windows that the children learn from their servers, in tokens.
     """
+
+    child: type[ProviderEngine | AsyncProviderEngine]
+    """What this kind of engine makes of a provider when it is loaded from a saved program."""
 
     def __init__(
         self,
@@ -112,20 +115,14 @@ class _Engine:
 
         stack = config.read(state["document"])
         windows: dict[Candidate, int] = {}
-        return cls(stack, cls.own_children(providers(stack.providers, windows)), windows=windows)
-
-    @staticmethod
-    def own_children(made: Mapping[str, Provider]) -> Mapping[str, Any]:
-        """The children that belong to this kind of engine."""
-        raise NotImplementedError
+        made = providers(stack.providers, windows)
+        return cls(stack, {id_: cls.child(provider) for id_, provider in made.items()}, windows=windows)
 
 
 class RoutingEngine(_Engine):
     """A policy as a synchronous DSPy engine."""
 
-    @staticmethod
-    def own_children(made: Mapping[str, Provider]) -> Mapping[str, Any]:
-        return {id_: ProviderEngine(provider) for id_, provider in made.items()}
+    child = ProviderEngine
 
     def complete(self, request: Request) -> Response:
         """One answer from the first candidate that gives one."""
@@ -172,9 +169,7 @@ class RoutingEngine(_Engine):
 class AsyncRoutingEngine(_Engine):
     """``RoutingEngine`` for event loops."""
 
-    @staticmethod
-    def own_children(made: Mapping[str, Provider]) -> Mapping[str, Any]:
-        return {id_: AsyncProviderEngine(provider) for id_, provider in made.items()}
+    child = AsyncProviderEngine
 
     async def complete(self, request: Request) -> Response:
         """One answer from the first candidate that gives one."""
