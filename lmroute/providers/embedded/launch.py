@@ -37,10 +37,10 @@ class Child:
         self._reaper.join(timeout)
 
 
-def launch(plan: Plan, lease_path: Path, load_s: float) -> tuple[Lease, Child]:
-    """Start a server for ``plan`` and wait until its model is loaded, at most ``load_s`` seconds.
+def launch(plan: Plan, lease_path: Path, load_s: float, until: float) -> tuple[Lease, Child]:
+    """Start a server for ``plan`` and wait until its model is loaded, until the monotonic clock shows ``until``.
 
-    It ends soon unless somebody takes hold of it.
+    It ends soon unless somebody takes hold of it. ``load_s`` is the patience that was asked for, which a message names.
 
     Raises:
         EmbeddedUnavailable: it did not come up; the message quotes its log.
@@ -58,11 +58,10 @@ def launch(plan: Plan, lease_path: Path, load_s: float) -> tuple[Lease, Child]:
     }
     with _private(log) as complaints:
         process = _spawn(complaints, lease_path.parent)
-    began = time.monotonic()
-    ready = _ask(process, json.dumps(wish), load_s)
+    ready = _ask(process, json.dumps(wish), max(until - time.monotonic(), 0.0))
     if ready is None:
-        late = time.monotonic() - began >= load_s
-        reason = f"not loaded after {load_s:.3g} s; raise timeouts.load_s" if late else _last_words(log)
+        late = time.monotonic() >= until
+        reason = f"not loaded after {load_s:g} s; raise timeouts.load_s" if late else _last_words(log)
         raise EmbeddedUnavailable(
             f"llama.cpp could not load {plan.model}: {reason or f'exit status {process.returncode}'}\n(log: {log})"
         )
@@ -90,9 +89,9 @@ def _detached() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
-def _ask(process: subprocess.Popen[str], wish: str, load_s: float) -> Any:
+def _ask(process: subprocess.Popen[str], wish: str, patience: float) -> Any:
     """Hand over the wish and wait for the answer; ``None`` when the process ended, or was ended, without one."""
-    clock = threading.Timer(load_s, process.kill)
+    clock = threading.Timer(patience, process.kill)
     clock.start()
     try:
         answer = _exchange(process, wish)

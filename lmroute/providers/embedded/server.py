@@ -145,7 +145,7 @@ def _join_or_start(plan: Plan, load_s: float) -> _Hold:
             lease = read_lease(lease_path)
             if lease and (lifeline := take_hold(lease)):
                 return _Hold(lease, lifeline, None)
-            return _start(plan, lease_path, max(deadline - time.monotonic(), 1.0))
+            return _start(plan, lease_path, load_s, deadline)
     except Timeout:
         raise EmbeddedUnavailable(
             f"another process has been loading {plan.model} for {load_s:g} s; try again, or raise timeouts.load_s"
@@ -157,8 +157,8 @@ def _join_or_start(plan: Plan, load_s: float) -> _Hold:
         ) from error
 
 
-def _start(plan: Plan, lease_path: Path, load_s: float) -> _Hold:
-    lease, child = launch(plan, lease_path, load_s)
+def _start(plan: Plan, lease_path: Path, load_s: float, until: float) -> _Hold:
+    lease, child = launch(plan, lease_path, load_s, until)
     write_lease(lease_path, lease)
     lifeline = take_hold(lease)
     if lifeline is None:
