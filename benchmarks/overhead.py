@@ -23,7 +23,7 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 import dspy
 
 import lmroute
-from lmroute import config
+from lmroute import validate
 from lmroute.telemetry.sink import JsonlSink
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def stub() -> Iterator[str]:
 
 def contenders(url: str, folder: Path) -> dict[str, Callable[[], Any]]:
     """The calls to compare, by name."""
-    stack = config.load(["provider=vllm", f"providers.vllm.endpoint={url}", "providers.vllm.models=[stub]"])
+    stack = validate.load(["provider=vllm", f"providers.vllm.endpoint={url}", "providers.vllm.models=[stub]"])
     routed = lmroute.build(stack, sink=JsonlSink(folder / "calls.jsonl"), cache=False)
     child = dspy.LM("stub", engine=routed.engine.children["vllm"], num_retries=0, cache=False)
     native = dspy.LM("openai/stub", api_base=f"{url}/v1", api_key="none", num_retries=0, cache=False)

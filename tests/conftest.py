@@ -1,7 +1,54 @@
-"""What holds for every test."""
+"""What holds for every test, and the configuration fixtures that several rooms use."""
 
+from pathlib import Path
+from typing import Protocol
+
+import pytest
 from hypothesis import settings
+
+from lmroute.diagnostics import Diagnostic
+from lmroute.errors import ConfigError
+from lmroute.validate import load
 
 # How long an example takes says something about the machine that runs it, and must not decide a test.
 settings.register_profile("lmroute", deadline=None)
 settings.load_profile("lmroute")
+
+
+class Overlay(Protocol):
+    def __call__(self, **files: str) -> Path: ...
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_configuration(tmp_path, monkeypatch):
+    """Whatever the person who runs the tests has configured takes no part."""
+    monkeypatch.setenv("LMROUTE_CONFIG_HOME", str(tmp_path / "nobody"))
+
+
+@pytest.fixture
+def overlay(tmp_path, monkeypatch) -> Overlay:
+    """Make an overlay folder: ``overlay(provider__mine="...")`` writes provider/mine.yaml into it."""
+
+    def make(**files: str) -> Path:
+        folder = tmp_path / "own"
+        for name, text in files.items():
+            file = folder.joinpath(*name.split("__")).with_suffix(".yaml")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        monkeypatch.setenv("LMROUTE_CONFIG_HOME", str(folder))
+        monkeypatch.chdir(tmp_path)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def findings():
+    """The findings that loading with some overrides raises."""
+
+    def find(*overrides: str) -> tuple[Diagnostic, ...]:
+        with pytest.raises(ConfigError) as raised:
+            load(overrides)
+        return raised.value.diagnostics
+
+    return find

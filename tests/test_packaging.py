@@ -14,9 +14,9 @@ pytestmark = pytest.mark.slow
 
 COMPOSES = """
 import json, lmroute
-from lmroute import config
+from lmroute import validate
 from lmroute.config.paths import shipped
-stack = config.load(["provider=[lmstudio,openai]", "routing=cloud_first", "task=extract"])
+stack = validate.load(["provider=[lmstudio,openai]", "routing=cloud_first", "task=extract"])
 print(json.dumps({
     "package": lmroute.__file__,
     "conf": str(shipped("conf")),

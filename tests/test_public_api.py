@@ -86,6 +86,6 @@ def test_errors_and_records_need_no_third_party():
 
 
 def test_checking_a_configuration_loads_no_llm_library():
-    loaded = imported_after("from lmroute import config; config.check(['provider=[lmstudio,openai]'])")
+    loaded = imported_after("from lmroute import validate; validate.check(['provider=[lmstudio,openai]'])")
     assert "hydra" in loaded
     assert loaded.isdisjoint({"dspy", "litellm", "httpx", "httpcore"})

@@ -104,14 +104,13 @@ def absent_key(
     return Diagnostic("LMR201", message, place, dotted(path), advice)
 
 
-def unresolved(key: str, message: str, locate: Locate) -> Diagnostic:
+def unresolved(path: KeyPath, message: str, locate: Locate) -> Diagnostic:
     """An interpolation that leads nowhere."""
     reason = _first(message)
     advice = ""
     if variable := re.search(r"Environment variable '(\w+)' not found", reason):
         reason = f"the environment variable {variable[1]} is not set"
         advice = f"set it, or give a default: ${{oc.env:{variable[1]},default}}"
-    path = undotted(key)
     return Diagnostic("LMR203", reason[:1].lower() + reason[1:], locate(path), dotted(path), advice)
 
 

@@ -21,16 +21,18 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.core.utils import JobRuntime
 from hydra.errors import MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from lmroute.config import complaints
 from lmroute.config.paths import options, overlays, shipped
 from lmroute.config.provenance import Locate, Provenance, Setting, Source, Trace, undotted
+from lmroute.config.resolution import resolved
 from lmroute.config.schema import known_keys
 from lmroute.errors import ConfigError
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from hydra.core.config_loader import ConfigLoader
 
+    from lmroute.config.marks import KeyPath
     from lmroute.diagnostics import Diagnostic
 
 _ROOT = "config"
@@ -51,12 +54,16 @@ class Composition:
     """A composed configuration.
 
     Attributes:
-        document: plain, resolved data without Hydra's own node.
+        document: plain, resolved data without Hydra's own node; what leads nowhere is ``Unresolved`` in it.
+        written: the same with its interpolations as they are written.
         overrides: the command line it was composed for.
+        faults: why something in the document is ``Unresolved``, by its key.
     """
 
     document: dict[str, Any]
+    written: dict[str, Any] = field(repr=False, compare=False)
     overrides: tuple[str, ...]
+    faults: Mapping[KeyPath, str] = field(repr=False, compare=False)
     _traced: Callable[[], Trace] = field(repr=False, compare=False)
 
     @cached_property
@@ -73,7 +80,8 @@ class Composition:
 def compose(overrides: Sequence[str] = ()) -> Composition:
     """Compose ``config.yaml``, the chosen group files, the user's overlays and the overrides.
 
-    Raises ConfigError with one diagnostic when Hydra or OmegaConf refuses.
+    Raises ConfigError when Hydra or OmegaConf refuses: with what is wrong with each override by itself, else with one
+    diagnostic. An interpolation that leads nowhere is no refusal, but a fault of the composition.
     """
     given = tuple(overrides)
     words = [*searchpath(given), *given]
@@ -86,20 +94,20 @@ def compose(overrides: Sequence[str] = ()) -> Composition:
     def traced() -> Trace:
         return _trace(_loader(), _ROOT, words, folders)
 
-    return Composition(_plain(config, traced), given, traced)
+    return _composition(config, given, traced)
 
 
 def adopt(config: Mapping[str, Any]) -> Composition:
     """The composition that a configuration came from, which Hydra has already composed.
 
     In the task function of a ``@hydra.main`` its keys can be traced to files and overrides, elsewhere they
-    cannot. Raises ConfigError when an interpolation leads nowhere.
+    cannot. Raises ConfigError when it is no configuration at all.
     """
     if not isinstance(config, DictConfig):
         with _complaining(()):
             config = OmegaConf.create(dict(config))
     if not (HydraConfig.initialized() and GlobalHydra.instance().is_initialized()):
-        return Composition(_plain(config, Trace), (), Trace)
+        return _composition(config, (), Trace)
     job = HydraConfig.get()
     loader = GlobalHydra.instance().config_loader()
 
@@ -107,7 +115,7 @@ def adopt(config: Mapping[str, Any]) -> Composition:
         words = [*job.overrides.hydra, *job.overrides.task]
         return _trace(loader, job.job.config_name, words, _folders(job.runtime.config_sources))
 
-    return Composition(_plain(config, traced), tuple(job.overrides.task), traced)
+    return _composition(config, tuple(job.overrides.task), traced)
 
 
 def jobs(overrides: Sequence[str]) -> list[list[str]]:
@@ -159,13 +167,11 @@ def _loader() -> ConfigLoader:
                 VersionBase.instance().version_base = base
 
 
-def _plain(config: DictConfig, traced: Callable[[], Trace]) -> dict[str, Any]:
-    try:
-        document: Any = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        locate = Provenance(OmegaConf.to_container(config), traced)
-        raise ConfigError([complaints.unresolved(error.full_key or "", str(error), locate)]) from None
-    return {str(key): value for key, value in document.items() if key != "hydra"}
+def _composition(config: DictConfig, overrides: tuple[str, ...], traced: Callable[[], Trace]) -> Composition:
+    document, faults = resolved(config)
+    written: Any = OmegaConf.to_container(config)
+    plain, raw = ({str(key): value for key, value in part.items() if key != "hydra"} for part in (document, written))
+    return Composition(plain, raw, overrides, faults, traced)
 
 
 def _folders(sources: Any) -> tuple[Path, ...]:
@@ -176,7 +182,7 @@ def _folders(sources: Any) -> tuple[Path, ...]:
 def _trace(loader: ConfigLoader, name: str | None, words: list[str], folders: tuple[Path, ...]) -> Trace:
     found = loader.compute_defaults_list(name, words, RunMode.RUN)
     sources = [
-        Source(file, undotted(default.package or ""))
+        Source(file, undotted(default.package or ""), default.config_path.rpartition("/")[0])
         for default in found.defaults
         if default.config_path and (file := _file(default.config_path, folders))
     ]
@@ -200,14 +206,50 @@ def _complaining(overrides: tuple[str, ...]) -> Iterator[None]:
     """Turn what Hydra, OmegaConf and PyYAML raise into a ConfigError; no cause, for it may quote secrets."""
     try:
         yield
-    except yaml.MarkedYAMLError as error:
-        raise ConfigError([complaints.syntax(error)]) from None
-    except OverrideParseException as error:
-        raise ConfigError([complaints.unparsable(error.override, error.message)]) from None
-    except MissingConfigException as error:
-        raise ConfigError([_missing(error, overrides)]) from None
-    except Exception as error:  # noqa: BLE001  on odd input both let their own TypeErrors and assertions escape
-        raise ConfigError([_refusal(error, overrides)]) from None
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001  on odd input all of them let TypeErrors and assertions escape
+        # What one word of the command line gets wrong keeps the next one from being read: say all of it.
+        raise ConfigError(list(_misread(overrides)) or [_complaint(error, overrides)]) from None
+
+
+def _complaint(error: Exception, overrides: tuple[str, ...]) -> Diagnostic:
+    match error:
+        case yaml.MarkedYAMLError():
+            return complaints.syntax(error)
+        case OverrideParseException():
+            return complaints.unparsable(error.override, error.message)
+        case MissingConfigException():
+            return _missing(error, overrides)
+        case _:
+            return _refusal(error, overrides)
+
+
+def _misread(overrides: tuple[str, ...]) -> Iterator[Diagnostic]:
+    """What is wrong with each override by itself: it cannot be read, or chooses what there is not."""
+    for word in overrides:
+        try:
+            (parsed,) = OverridesParser.create(config_loader=_loader()).parse_overrides([word])
+        except OverrideParseException as error:
+            yield complaints.unparsable(error.override, error.message)
+            continue
+        group = parsed.key_or_group
+        if parsed.is_delete() or not (known := options(group)):
+            continue
+        for name in _leaves(parsed.value()):
+            if name not in known:
+                yield complaints.missing_option(group, name, known, (word,))
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """The option names in a group override's value: one, a list, a sweep over either."""
+    if isinstance(value, ChoiceSweep):
+        value = value.list
+    if isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, (str, QuotedString)):
+        yield value if isinstance(value, str) else value.text
 
 
 def _missing(error: MissingConfigException, overrides: tuple[str, ...]) -> Diagnostic:

@@ -35,9 +35,9 @@ _Raw = dict[str, Any]
 def decode(document: _Raw) -> Stack:
     """The stack a schema-valid document describes; what it leaves out has ``lmroute.model``'s defaults."""
     return Stack(
-        providers={name: _profile(raw) for name, raw in document["providers"].items()},
+        providers={name: profile(raw) for name, raw in document["providers"].items()},
         policy=_policy(document["routing"]),
-        task=_task(document["task"]),
+        task=task(document["task"]),
         adapter=document["adapter"],
         seed=int(document.get("seed", 0)),
         document=document,
@@ -51,7 +51,8 @@ def _converted(raw: _Raw, converters: Mapping[str, Callable[[Any], Any]]) -> _Ra
     }
 
 
-def _profile(raw: _Raw) -> Profile:
+def profile(raw: _Raw) -> Profile:
+    """A profile of schema-valid data."""
     return Profile(**_converted(raw, _PROFILE))
 
 
@@ -79,10 +80,11 @@ def _params(raw: _Raw) -> tuple[tuple[str, Any], ...]:
 
 
 def _policy(raw: _Raw) -> Policy:
-    return Policy(**_converted(raw, {"rules": lambda rules: tuple(map(_rule, rules)), "deadline_s": float}))
+    return Policy(**_converted(raw, {"rules": lambda rules: tuple(map(rule, rules)), "deadline_s": float}))
 
 
-def _rule(raw: _Raw) -> Rule:
+def rule(raw: _Raw) -> Rule:
+    """A rule of schema-valid data."""
     return Rule(**_converted(raw, _RULE))
 
 
@@ -93,7 +95,8 @@ def _use(raw: str | _Raw) -> Use:
     return Selector(**_converted(raw["select"], _SELECTOR), order=Order(raw.get("order", Order.DECLARED)))
 
 
-def _task(raw: _Raw) -> TaskSpec:
+def task(raw: _Raw) -> TaskSpec:
+    """A task of schema-valid data."""
     return TaskSpec(**_converted(raw, _TASK))
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import platformdirs
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+MARKER = ".lmroute"
+"""The file in a project's ``conf`` that says it is lmroute's. Its contents do not matter."""
 
 
 def shipped(name: str) -> Path:
@@ -27,16 +30,37 @@ def user_config_dir() -> Path:
     return platformdirs.user_config_path("lmroute", appauthor=False, roaming=True)
 
 
+def project() -> Path | None:
+    """The root of the project one is in, if one is: the folder whose ``conf`` has the marker file ``.lmroute``.
+
+    It is the current directory, or the nearest one above it up to the root of the git repository or the home
+    directory; outside of both, no other one is looked at. ``lmroute init`` writes the marker, because ``conf`` is
+    what every program with Hydra calls its folder. A ``conf`` that belongs to somebody else is no project of ours:
+    its profiles could run commands.
+    """
+    return next((folder for folder in _own_folders(Path.cwd()) if _is_project(folder / "conf")), None)
+
+
 def overlays() -> tuple[Path, ...]:
-    """The existing folders that add group files to the shipped ones."""
-    folder = user_config_dir()
-    return (folder,) if folder.is_dir() else ()
+    """The existing folders that add group files to the shipped ones; of two files of one name the first one wins."""
+    root, user = project(), user_config_dir()
+    folders = [*([root / "conf"] if root else []), *([user] if user.is_dir() else [])]
+    return tuple(dict.fromkeys(folders))
+
+
+def roots() -> tuple[Path, ...]:
+    """Every folder of group files, in the order in which Hydra looks into them: the shipped one, the overlays."""
+    return (shipped("conf"), *overlays())
+
+
+def files(group: str) -> list[Path]:
+    """The files of a group, the shipped ones first."""
+    return [file for root in roots() for file in sorted((root / group).glob("*.yaml"))]
 
 
 def options(group: str) -> list[str]:
     """The names one can choose in a group, shipped and added: ``options("provider")``."""
-    folders = [root / group for root in (shipped("conf"), *overlays())]
-    return sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
+    return sorted({file.stem for file in files(group)})
 
 
 def shown(file: Path) -> str:
@@ -45,3 +69,25 @@ def shown(file: Path) -> str:
         return file.relative_to(Path.cwd()).as_posix()
     except ValueError:
         return str(file)
+
+
+def _own_folders(here: Path) -> list[Path]:
+    """A directory and those above it that surely are the same person's: up to a repository's root, or to home."""
+    above = [here, *here.parents]
+    home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111  Path.home() raises where there is none
+    end = next((index for index, folder in enumerate(above) if (folder / ".git").exists() or folder == home), 0)
+    return above[: end + 1]
+
+
+def _is_project(conf: Path) -> bool:
+    try:
+        found = (conf / MARKER).is_file() and conf.resolve() != shipped("conf").resolve()
+        return found and conf.stat().st_uid in _trusted()
+    except OSError:  # a folder that may not be looked into
+        return False
+
+
+def _trusted() -> set[int]:
+    """Whose files may configure us: the administrator's, one's own, those of whoever owns the current directory."""
+    own = {os.getuid()} if sys.platform != "win32" else set()
+    return {0, Path.cwd().stat().st_uid, *own}

@@ -30,10 +30,16 @@ class Locate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that took part in a composition, and the key path its content was put at."""
+    """A file that took part in a composition, the key path its content was put at, and its group."""
 
     file: Path
     package: KeyPath
+    group: str = ""
+
+    @property
+    def place(self) -> Location:
+        """Where the file begins."""
+        return Location(shown(self.file), 1, 1)
 
 
 @dataclass(frozen=True, slots=True)

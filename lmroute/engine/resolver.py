@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dspy
 
-from lmroute import config
+from lmroute import validate
 from lmroute.engine.adapters import adapter_for
 from lmroute.engine.children import AsyncProviderEngine, ProviderEngine
 from lmroute.engine.provider import providers
@@ -44,7 +44,7 @@ def build(
     Raises:
         ConfigError: the configuration is wrong; it holds every finding.
     """
-    stack = cfg if isinstance(cfg, Stack) else config.read(cfg)
+    stack = cfg if isinstance(cfg, Stack) else validate.read(cfg)
     windows: dict[Candidate, int] = {}
     made = providers(stack.providers, windows, on_fetch)
     engine = RoutingEngine(stack, {i: ProviderEngine(p) for i, p in made.items()}, sink=sink, windows=windows)
@@ -63,7 +63,7 @@ def load(overrides: str | Sequence[str] = (), *, sink: Sink | None = None, **lm_
         ConfigError: the overrides or the files are wrong; it holds every finding.
     """
     words = shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
-    return build(config.load(words), sink=sink, **lm_kwargs)
+    return build(validate.load(words), sink=sink, **lm_kwargs)
 
 
 def adapter(lm: dspy.LM) -> dspy.Adapter:

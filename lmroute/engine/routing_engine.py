@@ -111,9 +111,9 @@ class _Engine:
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> Self:
         """The engine of a dumped configuration, validated anew."""
-        from lmroute import config  # noqa: PLC0415 - only loading a saved program needs the config room
+        from lmroute import validate  # noqa: PLC0415 - only loading a saved program needs the config room
 
-        stack = config.read(state["document"])
+        stack = validate.read(state["document"])
         windows: dict[Candidate, int] = {}
         made = providers(stack.providers, windows)
         return cls(stack, {id_: cls.child(provider) for id_, provider in made.items()}, windows=windows)

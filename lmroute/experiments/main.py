@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lmroute import config, redact
+from lmroute import redact, validate
 from lmroute.config import compose, launch
 from lmroute.engine.adapters import adapter_for
 from lmroute.engine.resolver import build
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import dspy
     from omegaconf import DictConfig
 
-    from lmroute.config import Checked
     from lmroute.model import Stack
+    from lmroute.validate import Checked
 
 
 BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE has ended
@@ -90,7 +90,7 @@ def job(cfg: DictConfig, folder: Path) -> None:
     Raises:
         LmrouteError: the configuration or the data is wrong, or rows got no answer.
     """
-    checked = config.check_composed(cfg)
+    checked = validate.check_composed(cfg)
     stack = checked.stack
     rows = preflight.rows_of(stack, Path.cwd())
     console = report.results_console()

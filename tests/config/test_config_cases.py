@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lmroute.config import load, paths
+from lmroute.config import paths
 from lmroute.errors import ConfigError
+from lmroute.validate import load
 
 CASES = Path(__file__).with_name("cases")
 

@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import lmroute.config
+import lmroute.validate
 from lmroute.config.compose import compose, jobs, searchpath
 from lmroute.config.paths import shipped
 from lmroute.errors import ConfigError
@@ -79,7 +79,7 @@ def test_composing_leaves_an_outer_hydra_as_it_was(tmp_path):
         import hydra
         from hydra.core.global_hydra import GlobalHydra
         from hydra.version import getbase
-        from lmroute.config import load
+        from lmroute.validate import load
 
         @hydra.main(config_path=None, version_base="1.2")
         def main(config):
@@ -175,7 +175,7 @@ def test_a_sweep_over_hydras_own_settings_is_refused():
 @given(st.text(alphabet="provides.ok=[]{}$+~@/,'\"0:", max_size=14) | st.text(max_size=8))
 def test_no_override_gets_anything_but_a_config_error(override):
     try:
-        lmroute.config.load([override])
+        lmroute.validate.load([override])
         said = "valid"
     except ConfigError as error:
         said = str(error)
@@ -184,6 +184,6 @@ def test_no_override_gets_anything_but_a_config_error(override):
 
 def test_importing_the_package_does_not_import_what_is_slow():
     loaded = "[m for m in ('hydra', 'jsonschema', 'dspy', 'litellm', 'httpx') if m in sys.modules]"
-    code = f"import sys, lmroute.config; assert not {loaded}, {loaded}"
+    code = f"import sys, lmroute.validate; assert not {loaded}, {loaded}"
     root = Path(lmroute.config.__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=root, timeout=60, check=True)

@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from lmroute.config import load, paths
+from lmroute.config import paths
 from lmroute.config.schema import schema
 from lmroute.errors import ConfigError
 from lmroute.model import AUTO, Locality, Order, Privacy, Selector, Test
+from lmroute.validate import load
 
 CONF = paths.shipped("conf")
 OPTIONS = {
@@ -117,7 +118,7 @@ def test_a_file_begins_with_its_package_and_names_its_schema(file):
         assert lines.pop(0) == package, "Hydra takes the header only from the first line"
     match = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", lines[0])
     assert match
-    assert (file.parent / match[1]).resolve() == paths.shipped("schemas") / "v1" / f"{group}.schema.json"
+    assert (file.parent / match[1]).resolve() == paths.shipped("schemas") / "v1" / "authoring" / f"{group}.schema.json"
     assert any(line.startswith("# ") for line in lines[1:]) or group == "provider", "say what it is for"
 
 

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-import lmroute.config
-from lmroute.config import load, paths, read
+import lmroute.validate
+from lmroute.config import paths
 from lmroute.config.compose import compose
 from lmroute.errors import ConfigError
+from lmroute.validate import load, read
 
 APP = """
     import sys
     import hydra
-    from lmroute.config import read
+    from lmroute.validate import read
     from lmroute.errors import ConfigError
 
     @hydra.main(config_path=CONF, config_name="config", version_base="1.3")

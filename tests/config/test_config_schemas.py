@@ -12,7 +12,7 @@ from lmroute.config.paths import shipped
 from lmroute.config.schema import known_keys, schema, validator
 from lmroute.providers.catalog import TYPES
 
-NAMES = sorted(file.name for file in (shipped("schemas") / "v1").iterdir())
+NAMES = sorted(file.name for file in (shipped("schemas") / "v1").glob("*.json"))
 ANNOTATIONS = {"$schema", "$id", "$defs", "$ref", "title", "description", "examples", "properties", "items"}
 HANDLED = {"required", "additionalProperties", "type", "enum", "oneOf", *breaches._BOUNDS}
 STEERING = {"allOf", "if", "then", "else", "propertyNames", "x-lmroute-help", "x-lmroute-secret"}

@@ -46,8 +46,7 @@ from .raw_server import RawServer
 
 
 @pytest.fixture(autouse=True)
-def _nobodys_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("LMROUTE_CONFIG_HOME", str(tmp_path / "nobody"))
+def _nobodys_environment(monkeypatch):
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "LM_API_TOKEN", "LMSTUDIO_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)

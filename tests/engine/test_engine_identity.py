@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lmroute import config
+from lmroute import validate
 from lmroute.engine.identity import stack_name
 from lmroute.model import (
     ALWAYS,
@@ -29,14 +29,14 @@ OVERRIDES = ["provider=[lmstudio,embedded,openai]", "routing=local_first", "prov
 
 @pytest.fixture(scope="module")
 def base():
-    return config.load(OVERRIDES)
+    return validate.load(OVERRIDES)
 
 
 def test_the_same_configuration_has_the_same_name_in_every_process(base):
     program = f"""
-from lmroute import config
+from lmroute import validate
 from lmroute.engine.identity import stack_name
-print(stack_name(config.load({OVERRIDES})))
+print(stack_name(validate.load({OVERRIDES})))
 """
     for seed in ("1", "2"):
         env = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path), "LMROUTE_CONFIG_HOME": "nobody"}
@@ -80,7 +80,7 @@ def test_any_change_of_a_provider_changes_it(base, field):
 
 def test_the_order_of_providers_changes_it_as_it_changes_who_answers(base):
     assert stack_name(replace(base, providers=dict(reversed(base.providers.items())))) != stack_name(base)
-    assert stack_name(config.load(["provider=[embedded,lmstudio,openai]", "routing=local_first"])) != stack_name(base)
+    assert stack_name(validate.load(["provider=[embedded,lmstudio,openai]", "routing=local_first"])) != stack_name(base)
 
 
 def test_leaving_a_provider_out_changes_it(base):
@@ -130,4 +130,4 @@ def test_stacks_made_in_python_have_names_of_their_own(make):
 def test_the_value_of_a_secret_has_no_part_in_it(base, monkeypatch):
     before = stack_name(base)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-abcdefgh12345678")
-    assert stack_name(config.load(OVERRIDES)) == before
+    assert stack_name(validate.load(OVERRIDES)) == before

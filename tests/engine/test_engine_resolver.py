@@ -10,7 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 import lmroute
-from lmroute import config
+from lmroute import validate
 from lmroute.config.paths import shipped
 from lmroute.engine.adapters import CompactAdapter
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
@@ -32,7 +32,7 @@ def test_load_takes_one_line_or_a_list(overrides):
 
 
 def test_build_takes_what_there_is(overrides):
-    stack = config.load(overrides)
+    stack = validate.load(overrides)
     with initialize_config_dir(str(shipped("conf")), version_base=None):
         composed = compose("config", overrides)
     names = {lmroute.build(given).model for given in (stack, stack.document, composed)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lmroute import config
+from lmroute import validate
 from lmroute.emulator.app import create_app
 from lmroute.emulator.backends.script import Line
 from lmroute.emulator.backends.scripted import ScriptedModel
@@ -23,11 +23,6 @@ from lmroute.experiments.outcomes import Outcome
 from lmroute.experiments.tasks import TASKS
 
 CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture(autouse=True)
-def _nobodys_configuration(tmp_path, monkeypatch):
-    monkeypatch.setenv("LMROUTE_CONFIG_HOME", str(tmp_path / "nobody"))
 
 
 @dataclass
@@ -89,7 +84,7 @@ def ask() -> Iterator[Callable[..., list[Outcome]]]:
     engines = []
 
     def run(overrides: Sequence[str], rows: Sequence[Row]) -> list[Outcome]:
-        stack = config.load(overrides)
+        stack = validate.load(overrides)
         lm = build(stack, cache=False, temperature=0.0, max_tokens=stack.task.max_tokens)
         engines.append(lm.engine)
         return list(runner.run(TASKS[stack.task.name], stack.task, rows, lm, adapter_for(stack)))

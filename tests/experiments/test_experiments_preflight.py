@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lmroute import config
+from lmroute import validate
 from lmroute.errors import ConfigError, DataError
 from lmroute.experiments import preflight
 
@@ -105,7 +105,7 @@ def test_the_rows_of_a_task_are_its_sample(tmp_path):
     (tmp_path / "mine.csv").write_text("text,label\n" + "".join(f"{n},positive\n" for n in range(50)), encoding="utf-8")
 
     def rows(*overrides):
-        return preflight.rows_of(config.load(["provider=embedded", "task.data=mine.csv", *overrides]), tmp_path)
+        return preflight.rows_of(validate.load(["provider=embedded", "task.data=mine.csv", *overrides]), tmp_path)
 
     assert len(rows()) == 50
     assert len(rows("task.limit=5")) == 5
@@ -113,5 +113,5 @@ def test_the_rows_of_a_task_are_its_sample(tmp_path):
 
 
 def test_a_question_is_one_row_without_a_file(tmp_path):
-    [row] = preflight.rows_of(config.load(["task=ask", "question=Why?"]), tmp_path)
+    [row] = preflight.rows_of(validate.load(["task=ask", "question=Why?"]), tmp_path)
     assert (row.line, row.inputs, row.expected) == (0, {"question": "Why?"}, {})

@@ -1,0 +1,85 @@
+"""Rules about the selected profiles: that there are any, and that what each says of itself can be true."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from lmroute.config.complaints import selection
+from lmroute.config.localities import contradiction
+from lmroute.config.paths import options
+from lmroute.config.provenance import dotted
+from lmroute.diagnostics import Diagnostic, Related
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lmroute.config.marks import KeyPath
+    from lmroute.config.provenance import Source
+    from lmroute.validate.context import Context
+
+
+def some_provider(context: Context) -> Iterator[Diagnostic]:
+    """LMR305: no profile is selected, so nobody can answer."""
+    if not context.selected and context.all_providers:
+        advice = f"choose from {', '.join(options('provider'))}, e.g. {selection(['embedded'])}"
+        yield Diagnostic("LMR305", "no provider is selected", context.locate(("providers",)), "providers", advice)
+
+
+def one_file_a_profile(context: Context) -> Iterator[Diagnostic]:
+    """LMR202: two chosen files write one profile, the second over the first, secrets and all."""
+    writers: dict[KeyPath, Source] = {}
+    for source in context.composition.trace.sources:
+        if source.group != "provider":
+            continue
+        first = writers.setdefault(source.package, source)
+        if first is not source:
+            message = f"{first.file.name} and {source.file.name} both write this profile; their keys are mixed"
+            advice = (
+                f"begin each file with its own header: # @package providers.{source.file.stem}"
+                if source.package[:1] != ("providers",) or source.file.stem != source.package[-1]
+                else f"give one of them another name: +provider@providers.NAME={source.file.stem}"
+            )
+            yield Diagnostic(
+                "LMR202", message, source.place, dotted(source.package), advice,
+                related=(Related("also written by", first.place),),
+            )  # fmt: skip
+
+
+def identities(context: Context) -> Iterator[Diagnostic]:
+    """LMR307: a profile stands under another name than its id, and policies would look for it in vain."""
+    for name, profile in context.providers.items():
+        path = ("providers", name, "id")
+        if profile.id != name:
+            message = f"the id '{profile.id}' stands under '{name}'"
+            advice = f"policies know it as '{name}': {dotted(path)}={name}"
+            yield Diagnostic("LMR307", message, context.locate(path), dotted(path), advice)
+
+
+def endpoints(context: Context) -> Iterator[Diagnostic]:
+    """LMR103: what the schema's pattern cannot tell of an endpoint."""
+    for name, profile in context.providers.items():
+        path = ("providers", name, "endpoint")
+        if not _is_address(profile.endpoint):
+            message, advice = f'"{profile.endpoint}" is no address', "write http(s)://host:port, port 1 to 65535"
+            yield Diagnostic("LMR103", message, context.locate(path), dotted(path), advice)
+
+
+def localities(context: Context) -> Iterator[Diagnostic]:
+    """LMR308: a locality that cannot be true; policies keep private work local by that word."""
+    for name, profile in context.providers.items():
+        path = ("providers", name, "locality")
+        if _is_address(profile.endpoint) and (found := contradiction(profile)):
+            message, nearest = found
+            advice = f"policies keep private work here by this word: {dotted(path)}={nearest}"
+            place = context.locate(path)
+            yield Diagnostic("LMR308", f"cannot be {profile.locality}: {message}", place, dotted(path), advice)
+
+
+def _is_address(endpoint: str | None) -> bool:
+    """Whether brackets hold an IPv6 address, and the port is one."""
+    try:
+        parts = urlsplit(endpoint or "http://fixed")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
