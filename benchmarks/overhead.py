@@ -8,6 +8,7 @@ Timings depend on the machine; the ratios are what to look at. "routed" writes i
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import statistics
 import subprocess
@@ -16,7 +17,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
@@ -24,14 +25,34 @@ import dspy
 
 import lmroute
 from lmroute import validate
+from lmroute.engine.routing_engine import RoutingEngine
 from lmroute.telemetry.sink import JsonlSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-BLOCK = 100
-WARM_UP = 5
+    Calls = dict[str, Callable[[], Any]]
+    Rounds = dict[str, list[list["Cost"]]]
+    """What each call cost, by contender and round."""
+
+CHILD, ROUTED, UNRECORDED = "dspy.LM(engine=<the child>)", "routed, records included", "routed, no records"
+NATIVE, ROUTER = "dspy.LM native", "litellm.Router"
+
+BLOCK = 10
+WARM_UP = 3
 PROMPT = "Is the sentiment of this text positive or negative? " * 10
+
+
+class Cost(NamedTuple):
+    """What one call took, in microseconds.
+
+    Attributes:
+        wall: by the clock on the wall, with all that the machine did meanwhile.
+        cpu: of its thread's own work, which other programs disturb less. Too coarse on Windows to say anything.
+    """
+
+    wall: float
+    cpu: float
 
 
 @contextmanager
@@ -47,18 +68,23 @@ def stub() -> Iterator[str]:
         server.stdin.close()
 
 
-def contenders(url: str, folder: Path) -> dict[str, Callable[[], Any]]:
+def contenders(url: str, folder: Path) -> Calls:
     """The calls to compare, by name."""
     stack = validate.load(["provider=vllm", f"providers.vllm.endpoint={url}", "providers.vllm.models=[stub]"])
     routed = lmroute.build(stack, sink=JsonlSink(folder / "calls.jsonl"), cache=False)
-    child = dspy.LM("stub", engine=routed.engine.children["vllm"], num_retries=0, cache=False)
-    native = dspy.LM("openai/stub", api_base=f"{url}/v1", api_key="none", num_retries=0, cache=False)
-    peers = {
-        "dspy.LM(engine=<the child>)": lambda: child(PROMPT),
-        "routed, records included": lambda: routed(PROMPT),
-        "dspy.LM native": lambda: native(PROMPT),
+    children = routed.engine.children
+    options: dict[str, Any] = {"num_retries": 0, "cache": False}
+    lms = {
+        CHILD: dspy.LM("stub", engine=children["vllm"], **options),
+        ROUTED: routed,
+        UNRECORDED: dspy.LM(routed.model, engine=RoutingEngine(stack, children), **options),
+        NATIVE: dspy.LM("openai/stub", api_base=f"{url}/v1", api_key="none", **options),
     }
-    return {**peers, "litellm.Router": _litellm(url)}
+    return {**{name: _asking(lm) for name, lm in lms.items()}, ROUTER: _litellm(url)}
+
+
+def _asking(lm: Any) -> Callable[[], Any]:
+    return lambda: lm(PROMPT)
 
 
 def _litellm(url: str) -> Callable[[], Any]:
@@ -71,32 +97,63 @@ def _litellm(url: str) -> Callable[[], Any]:
     return lambda: router.completion(model="stub", messages=message)
 
 
-def measure(calls: dict[str, Callable[[], Any]], count: int) -> dict[str, list[float]]:
-    """Microseconds of each call.
+def measure(calls: Calls, count: int) -> Rounds:
+    """Time at least ``count`` calls of each contender, in rounds.
 
-    They take turns in blocks: what a contender leaves to be done after a call (caches that
-    are empty) is then paid by itself and not by whoever comes next, and a busy machine is unfair to none.
+    In every round each has one block of calls, in an order that the next round reverses: neighbours in a round can be
+    compared whatever the machine did meanwhile, and who comes after whom favours none. In a block a contender has the
+    CPU's caches to itself, as it has in a program that uses nothing else.
     """
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(max(1, count // BLOCK)):
-        for name, call in calls.items():
-            for _ in range(WARM_UP):
-                call()
-            for _ in range(min(count, BLOCK)):
-                began = time.perf_counter()
-                call()
-                times[name].append((time.perf_counter() - began) * 1e6)
+    times: Rounds = {name: [] for name in calls}
+    order = list(calls)
+    gc.collect()
+    gc.freeze()  # the imports are nobody's garbage, and going through them would take longer than any call
+    for _ in range(-(-count // BLOCK)):
+        for name in order:
+            times[name].append(_block(calls[name]))
+        order.reverse()
     return times
 
 
-def show(times: dict[str, list[float]]) -> None:
-    """Medians, what routing adds, and the ratios."""
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    base, routed, native, router = medians.values()
+def _block(call: Callable[[], Any]) -> list[Cost]:
+    """A contender's calls, which begin with nothing to collect and pay for what they leave."""
+    gc.collect()
+    for _ in range(WARM_UP):
+        call()
+    return [_timed(call) for _ in range(BLOCK)]
+
+
+def _timed(call: Callable[[], Any]) -> Cost:
+    worked, began = time.thread_time(), time.perf_counter()
+    call()
+    ended, done = time.perf_counter(), time.thread_time()
+    return Cost((ended - began) * 1e6, (done - worked) * 1e6)
+
+
+def _median(block: list[Cost]) -> Cost:
+    return Cost(*map(statistics.median, zip(*block, strict=True)))
+
+
+def added(times: Rounds, name: str) -> list[Cost]:
+    """What a call of ``name`` takes more than one of the child, in each round."""
+    pairs = [(_median(more), _median(less)) for more, less in zip(times[name], times[CHILD], strict=True)]
+    return [Cost(more.wall - less.wall, more.cpu - less.cpu) for more, less in pairs]
+
+
+def show(times: Rounds) -> None:
+    """Medians, what routing adds and where it goes, and the ratios."""
+    flat = {name: [cost.wall for block in blocks for cost in block] for name, blocks in times.items()}
+    medians = {name: statistics.median(values) for name, values in flat.items()}
     print(f"{'':<30}{'p50 us':>9}{'p99 us':>9}")
-    for name, values in times.items():
+    for name, values in flat.items():
         print(f"{name:<30}{medians[name]:>9.0f}{statistics.quantiles(values, n=100)[98]:>9.0f}")
-    print(f"\nrouting adds {routed - base:.0f} us to a call of its child")
+    rounds = added(times, ROUTED)
+    whole, bare = _median(rounds), _median(added(times, UNRECORDED))
+    low, _, high = statistics.quantiles([cost.wall for cost in rounds])
+    print(f"\nrouting adds {whole.wall:.0f} us to a call of its child")
+    print(f"  half of the {len(rounds)} rounds say {low:.0f} to {high:.0f} us; by CPU time it is {whole.cpu:.0f} us,")
+    print(f"  of which {bare.cpu:.0f} us decide and trace, {whole.cpu - bare.cpu:.0f} us make and write the records")
+    routed, native, router = medians[ROUTED], medians[NATIVE], medians[ROUTER]
     print(f"routed is {routed / native:.2f}x of dspy.LM native and {routed / router:.2f}x of litellm.Router")
 
 
@@ -104,8 +161,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=400, help="calls of each contender (default 400)")
     options = parser.parse_args()
-    if options.calls < 2:
-        parser.error("--calls must be at least 2: one call has no spread")
+    if options.calls < 2 * BLOCK:
+        parser.error(f"--calls must be at least {2 * BLOCK}: one round has no spread")
     with stub() as url, tempfile.TemporaryDirectory() as folder:
         show(measure(contenders(url, Path(folder)), options.calls))
 

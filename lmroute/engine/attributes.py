@@ -36,6 +36,9 @@ class Scope:
     tags: frozenset[str] = frozenset()
 
 
+_NOTHING_SAID = Scope()
+
+
 @contextmanager
 def task(
     name: str | None = None, *, privacy: Privacy | str | None = None, tags: str | Iterable[str] = ()
@@ -102,7 +105,8 @@ def _surroundings() -> dict[str, Any]:
 def estimate_tokens(request: Request) -> int:
     """Tokens of the prompt: its characters divided by four, rounded up."""
     characters = len(request.system) if isinstance(request.system, str) else _length(request.system or ())
-    characters += sum(_length(message.parts) for message in request.messages)
+    for message in request.messages:
+        characters += _length(message.parts)
     return -(-characters // _CHARS_PER_TOKEN)
 
 
@@ -127,8 +131,10 @@ def _callers() -> Sequence[Any]:
 
 
 def _scope() -> Scope:
-    scope = dspy.settings.get(_SETTING)
-    return scope if isinstance(scope, Scope) else Scope()
+    if _SETTING not in dspy.settings:  # asked first: .get() raises and catches an error to find out
+        return _NOTHING_SAID
+    scope = dspy.settings[_SETTING]
+    return scope if isinstance(scope, Scope) else _NOTHING_SAID
 
 
 def _privacy(word: Privacy | str) -> Privacy:
@@ -145,13 +151,16 @@ def _stricter(outer: Scope, wanted: Privacy) -> Privacy:
 
 def _module_name(callers: Sequence[Any]) -> str:
     """The innermost module that is the user's own class; else the outermost of DSPy's."""
-    names = [type(module) for module in callers]
-    own = next((kind for kind in reversed(names) if not kind.__module__.startswith("dspy.")), None)
-    chosen = own or (names[0] if names else None)
-    return chosen.__name__ if chosen else ""
+    for module in reversed(callers):
+        if not type(module).__module__.startswith("dspy."):
+            return type(module).__name__
+    return type(callers[0]).__name__ if callers else ""
 
 
 def _signature_name(callers: Sequence[Any]) -> str:
     """The name of the innermost signature that has one; all that DSPy derives or reads from a string are anonymous."""
-    names = (getattr(getattr(module, "signature", None), "__name__", "") for module in reversed(callers))
-    return next((name for name in names if name not in {"", _ANONYMOUS}), "")
+    for module in reversed(callers):
+        name: str = getattr(getattr(module, "signature", None), "__name__", "")
+        if name not in {"", _ANONYMOUS}:
+            return name
+    return ""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from dspy import lm15
@@ -138,7 +137,7 @@ class LogicalCall:
 
     def _try(self, candidate: Candidate) -> Try:
         fitted, degraded = fit(self._request, self._profile(candidate))
-        request = replace(fitted, model=candidate.model)
+        request = _with(fitted, "model", candidate.model)
         return Try(candidate, request, degraded, time.monotonic(), self._deadline)
 
     def _profile(self, candidate: Candidate) -> Profile:
@@ -193,21 +192,26 @@ class LogicalCall:
             duration_ms=duration,
             overhead_us=max(0.0, duration - sum(a.duration_ms for a in self._attempts)) * 1000,
         )
-        # Not made into lines here: a sink may do that on a thread of its own, and one that keeps nothing never does.
-        self._routing.sink.write(chain.from_iterable(map(records, (event,))))
+        # No line is made before it is taken: on a sink's own thread, if it has one; never, if it keeps nothing.
+        self._routing.sink.write(records(event))
 
 
 def _traced(answer: Any, trace: dict[str, Any]) -> Any:
-    """A copy of a response or an end event with the trace in its ``provider_data``.
+    """A copy of a response or an end event with the trace in its ``provider_data``."""
+    return _with(answer, "provider_data", {**(answer.provider_data or {}), TRACE_KEY: trace})
 
-    Not by ``dataclasses.replace``: that would check the whole answer again, and costs more than all the routing.
+
+def _with(known: Any, name: str, value: Any) -> Any:
+    """A copy of one of lm15's frozen objects with one field changed.
+
+    Not by ``dataclasses.replace``: that would check all of it again, and costs more than the decision.
     """
-    kind: Any = type(answer)
-    traced = object.__new__(kind)
-    for name in _field_names(kind):
-        object.__setattr__(traced, name, getattr(answer, name))
-    object.__setattr__(traced, "provider_data", {**(answer.provider_data or {}), TRACE_KEY: trace})
-    return traced
+    kind: Any = type(known)
+    changed = object.__new__(kind)
+    for field in _field_names(kind):
+        object.__setattr__(changed, field, getattr(known, field))
+    object.__setattr__(changed, name, value)
+    return changed
 
 
 @cache

@@ -44,11 +44,12 @@ def fit(request: Request, profile: Profile) -> tuple[Request, tuple[str, ...]]:
     """
     config, degraded, instruction = _fit_json(request.config, profile.capabilities.json_mode)
     try:
-        config = _with_params(config, dict(profile.params))
+        if profile.params or config.extensions:
+            config = _with_params(config, dict(profile.params))
     except (TypeError, ValueError) as error:
         raise lm15.ConfigurationError(f"providers.{profile.id}.params: {error}") from error
-    if _takes_top_k(profile):
-        config = _with_top_k_on_the_wire(config)
+    if config.top_k is not None and _takes_top_k(profile):
+        config = replace(config, top_k=None, extensions={"top_k": config.top_k, **(config.extensions or {})})
     if config is request.config:
         return request, ()
     if instruction:
@@ -101,12 +102,8 @@ def _with_params(config: Config, params: dict[str, Any]) -> Config:
 
 
 def _takes_top_k(profile: Profile) -> bool:
-    """Whether a server of OpenAI's dialect takes ``top_k`` all the same: all do but OpenAI's own."""
+    """Whether a server of OpenAI's dialect takes ``top_k`` all the same: all do but OpenAI's own.
+
+    lm15 takes the dialect by its word and would drop the field.
+    """
     return TYPES[profile.type].dialect is Dialect.OPENAI_CHAT and profile.type != "openai"
-
-
-def _with_top_k_on_the_wire(config: Config) -> Config:
-    """``top_k`` as an extension: lm15 takes the dialect by its word and would drop the field."""
-    if config.top_k is None:
-        return config
-    return replace(config, top_k=None, extensions={"top_k": config.top_k, **(config.extensions or {})})

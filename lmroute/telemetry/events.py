@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lmroute.model import Attempt, Attributes, Candidate, Decision, Failure
+    from collections.abc import Iterator
+
+    from lmroute.model import Attempt, Attributes, Considered, Decision
 
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double the cost of making one, at every call
 class Usage:
     """Tokens as the server reports them; ``None`` where it does not."""
 
@@ -26,7 +28,7 @@ class Usage:
     output_tokens: int | None = None
 
 
-@dataclass(slots=True)  # not frozen: that would double the cost of making one, at every call
+@dataclass(slots=True)  # not frozen either
 class CallEvent:
     """A logical call as it ended.
 
@@ -54,8 +56,8 @@ class CallEvent:
         return last if last is not None and last.failure is None else None
 
 
-def records(event: CallEvent) -> list[dict[str, Any]]:
-    """The lines of one call: its attempts in order, then the call itself."""
+def records(event: CallEvent) -> Iterator[dict[str, Any]]:
+    """The lines of one call: its attempts in order, then the call itself. Each is made when it is taken."""
     common = {
         "v": FORMAT_VERSION,
         "ts": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"),
@@ -63,52 +65,44 @@ def records(event: CallEvent) -> list[dict[str, Any]]:
         "stack": event.stack,
         "rule": event.decision.rule,
     }
-    lines = [{**common, **_attempt(number, attempt)} for number, attempt in enumerate(event.attempts, 1)]
-    return [*lines, {**common, **_call(event)}]
-
-
-def _attempt(number: int, attempt: Attempt) -> dict[str, Any]:
-    return {
-        "kind": "attempt",
-        "attempt": number,
-        "provider": attempt.candidate.provider,
-        "model": attempt.answered or attempt.candidate.model,
-        "duration": round(attempt.duration_ms, 3),
-        **_outcome(attempt.failure),
-        "message": attempt.message,
-        "degraded": list(attempt.degraded),
-    }
-
-
-def _call(event: CallEvent) -> dict[str, Any]:
+    for number, attempt in enumerate(event.attempts, 1):
+        yield {
+            **common,
+            "kind": "attempt",
+            "attempt": number,
+            "provider": attempt.candidate.provider,
+            "model": attempt.answered or attempt.candidate.model,
+            "duration": round(attempt.duration_ms, 3),
+            "status": "error" if attempt.failure else "ok",
+            "errorCode": attempt.failure.value if attempt.failure else None,
+            "message": attempt.message,
+            "degraded": list(attempt.degraded),
+        }
     served = event.served
-    last = event.attempts[-1] if event.attempts else None
-    return {
+    yield {
+        **common,
         "kind": "call",
         "provider": served.candidate.provider if served else None,
         "model": served.answered if served else None,
         "duration": round(event.duration_ms, 3),
         "status": "ok" if served else "error",
-        "errorCode": None if served else _code(last.failure if last else None),
+        "errorCode": None if served else _last_failure(event.attempts),
         "attempts": len(event.attempts),
         "overhead_us": round(event.overhead_us, 1),
         "input_tokens": event.usage.input_tokens,
         "output_tokens": event.usage.output_tokens,
         "attributes": _attributes(event.attributes),
-        "considered": [_considered(c.candidate, c.dropped) for c in event.decision.considered],
+        "considered": [_considered(c) for c in event.decision.considered],
     }
 
 
-def _considered(candidate: Candidate, dropped: str) -> dict[str, str]:
-    shown = {"candidate": str(candidate)}
-    return {**shown, "dropped": dropped} if dropped else shown
+def _considered(considered: Considered) -> dict[str, str]:
+    shown = {"candidate": str(considered.candidate)}
+    return {**shown, "dropped": considered.dropped} if considered.dropped else shown
 
 
-def _outcome(failure: Failure | None) -> dict[str, str | None]:
-    return {"status": "ok" if failure is None else "error", "errorCode": None if failure is None else failure.value}
-
-
-def _code(failure: Failure | None) -> str:
+def _last_failure(attempts: tuple[Attempt, ...]) -> str:
+    failure = attempts[-1].failure if attempts else None
     return failure.value if failure else "no_candidate"
 
 
