@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # What to run: make run ARGS="provider=lmstudio task=extract"
 ARGS ?=
 
-.PHONY: help run test test-fast lint format bench clean
+.PHONY: help run test test-fast lint format schemas bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,10 @@ lint: $(VENV)/.installed-dev ## ruff and mypy --strict
 format: $(VENV)/.installed-dev ## put the code into its format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+schemas: $(VENV)/.installed-dev ## schemas/v1/authoring made anew; refused when v1 got stricter than what was promised
+	@$(BIN)/python tests/schemas/strictness.py
+	@$(BIN)/python -m lmroute.config.authoring
 
 bench: $(VENV)/.installed-dev ## what routing costs, side by side with its peers
 	@$(BIN)/python benchmarks/overhead.py

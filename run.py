@@ -5,6 +5,6 @@ import sys
 if __name__ == "__main__":
     try:
         from lmroute.experiments.main import main
-    except KeyboardInterrupt:  # DSPy takes a second to import, long enough for somebody to change their mind
+    except KeyboardInterrupt:  # importing takes a while, long enough for somebody to change their mind
         sys.exit(130)
     main()

@@ -1,4 +1,4 @@
-"""The benchmark measures and shows every contender. How fast anything is decides no test."""
+"""The benchmarks measure and show every contender. How fast anything is decides no test."""
 
 import os
 import re
@@ -16,16 +16,17 @@ CONTENDERS = (
     "dspy.LM native",
     "litellm.Router",
 )
+WAYS = ("validate", "validate --files-only", "validate provider=vllm")
 
 
-def overhead(tmp_path, *words):
+def run(script, tmp_path, *words):
     own = {
         "LMROUTE_CONFIG_HOME": str(tmp_path / "nobody"),
         "DSPY_CACHEDIR": str(tmp_path / "dspy"),
         "PYTHONPATH": str(ROOT),
     }
     return subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "overhead.py"), *words],
+        [sys.executable, str(ROOT / "benchmarks" / script), *words],
         cwd=tmp_path,
         env={**os.environ, **own},
         capture_output=True,
@@ -37,7 +38,7 @@ def overhead(tmp_path, *words):
 
 @pytest.mark.slow
 def test_every_contender_is_shown_with_its_median_and_the_ratios(tmp_path):
-    done = overhead(tmp_path, "--calls", "20")
+    done = run("overhead.py", tmp_path, "--calls", "20")
     assert done.returncode == 0, done.stderr
     for name in CONTENDERS:
         [(median, slowest)] = re.findall(rf"^{re.escape(name)} +(\d+) +(\d+)$", done.stdout, re.MULTILINE)
@@ -51,7 +52,24 @@ def test_every_contender_is_shown_with_its_median_and_the_ratios(tmp_path):
 
 @pytest.mark.slow
 def test_one_call_is_too_few(tmp_path):
-    done = overhead(tmp_path, "--calls", "1")
+    done = run("overhead.py", tmp_path, "--calls", "1")
     assert done.returncode == 2
     assert "--calls must be at least 20" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_every_way_to_validate_is_shown_beside_hydra_and_imports_nothing_heavy(tmp_path):
+    done = run("validate.py", tmp_path, "--runs", "1")
+    assert done.returncode == 0, done.stderr
+    shown = re.findall(r"^(\S.*?) +(\d+\.\d\d) +(\d+\.\d\d) +(\d+\.\d\d)$", done.stdout, re.MULTILINE)
+    assert [name for name, *_ in shown] == ["import hydra", *WAYS]
+    assert shown[0][-1] == "1.00"
+    assert [f"{way} imports none of dspy, httpx, litellm" in done.stdout for way in WAYS] == [True] * len(WAYS)
+
+
+@pytest.mark.slow
+def test_no_run_at_all_is_too_few(tmp_path):
+    done = run("validate.py", tmp_path, "--runs", "0")
+    assert done.returncode == 2
+    assert "--runs must be at least 1" in done.stderr

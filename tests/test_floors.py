@@ -19,6 +19,7 @@ FLOORS = {
     "secrets": 1,
     "redact": 1,
     "validate": 2,
+    "scaffold": 2,
     "telemetry": 2,
     "providers": 2,
     "health": 3,
@@ -49,6 +50,7 @@ THIRD_PARTIES = {
     "emulator/backends": {"httpx", "yaml"},
     "experiments": {"dspy", "rich"},
     "experiments/main": {"omegaconf"},
+    "experiments/job": {"omegaconf"},
     "ui": {"starlette", "jinja2"},
 }
 """The design's table by room, and below it what one place needs beyond it, where the place is the reason:

@@ -42,7 +42,8 @@ def below(folder: str) -> set[str]:
 def test_the_wheel_holds_code_conf_schemas_and_example_data(wheel: Path) -> None:
     names = set(ZipFile(wheel).namelist())
     wanted = {f"lmroute/{name}" for folder in ("conf", "schemas", "examples/data") for name in below(folder)}
-    wanted |= {name for name in below("lmroute") if name.endswith(".py")}
+    wanted |= {name for name in below("lmroute") if name.endswith(".py")} | below("lmroute/scaffold/project")
+    wanted |= below("lmroute/validate/examples")
     assert wanted <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/")) or "__pycache__" in name]
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERBS = {
+    "validate": "find every mistake in the configuration before anything runs",
+    "why": "tell where a value of the configuration comes from, and what it took the place of",
+    "explain": "tell what a code like LMR102 means, with a bad and a good example",
+    "init": "make a project: your own profiles and policies, checked by editor, commit and CI",
     "emulator": "serve LM Studio's API with a scripted or a real small model",
 }
 """Each verb and what it does.
@@ -57,7 +61,7 @@ def _run(verb: str, arguments: list[str]) -> int:
     module = import_module(f"lmroute.cli.{verb}")
     parser = argparse.ArgumentParser(prog=f"lmroute {verb}", description=module.__doc__)
     module.add_arguments(parser)
-    code: int = module.run(parser.parse_args(arguments))
+    code: int = module.run(parser.parse_intermixed_args(arguments))  # overrides and options in any order
     return code
 
 

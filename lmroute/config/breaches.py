@@ -6,7 +6,7 @@ Besides the standard keywords the schemas use two of ours: ``x-lmroute-help`` sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lmroute.config.complaints import did_you_mean, instead
@@ -39,11 +39,16 @@ _BOUNDS = {
     "maxItems": "has more than {} items",
     "minLength": "is empty",
     "minProperties": "is empty",
+    "maxProperties": "has more than one key",
     "uniqueItems": "has an item twice",
     "pattern": "does not have the right form",
     "const": "is not {}",
     "not": "cannot stand here",
 }
+
+
+_CHOICES = {("provider",), ("routing",), ("task",)}
+"""What is chosen in a defaults list, and easily written where the chosen file's own keys go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,9 @@ def diagnostics(breach: Breach, locate: Locate) -> Iterator[Diagnostic]:
             yield from (_missing(path, locate) for path in missing)
         case "additionalProperties":
             known = breach.schema["properties"]
-            unknown = [(*breach.path, str(key)) for key in breach.instance if key not in known]
-            yield from (_unknown(path, list(known), locate) for path in unknown)
+            unknown = {(*breach.path, str(key)): value for key, value in breach.instance.items() if key not in known}
+            judged = _unknown_source if breach.schema.get("x-lmroute-secret") else _unknown
+            yield from (judged(path, value, list(known), locate) for path, value in unknown.items())
         case "type" if breach.schema.get("x-lmroute-secret"):
             message, advice = "a secret must not stand in the configuration", breach.schema["x-lmroute-help"]
             yield Diagnostic("LMR005", message, locate(breach.path), dotted(breach.path), advice)
@@ -99,11 +105,25 @@ def _missing(path: KeyPath, locate: Locate) -> Diagnostic:
     return Diagnostic("LMR101", "a required key is missing", locate(path), dotted(path))
 
 
-def _unknown(path: KeyPath, known: list[str], locate: Locate) -> Diagnostic:
-    advice = instead(path[-1], known) or f"known: {', '.join(known)}"
-    if path == ("provider",):  # the folder's name: where Hydra puts a file that does not say where it belongs
+def _unknown(path: KeyPath, value: Any, known: list[str], locate: Locate) -> Diagnostic:
+    advice = _choice(path, value) or instead(path[-1], known) or f"known: {', '.join(known)}"
+    if path == ("provider",) and isinstance(value, dict):  # where Hydra puts a file that does not say where it belongs
         advice = "a profile's first line must be `# @package providers.<name>`, with its keys below"
     return Diagnostic("LMR102", "unknown key", locate(path, key=True), dotted(path), advice)
+
+
+def _unknown_source(path: KeyPath, value: Any, known: list[str], locate: Locate) -> Diagnostic:
+    """An unknown key where a secret's source is named: in ``auth_token: {sk-123}`` the key is the secret itself."""
+    found = _unknown(path, value, known, locate)
+    near = did_you_mean(path[-1], known)
+    return found if near else replace(found, message="holds an unknown key", key=dotted(path[:-1]))
+
+
+def _choice(path: KeyPath, value: Any) -> str:
+    """How to choose a file of a group, for who wrote its name where its keys go."""
+    if path not in _CHOICES or isinstance(value, dict):
+        return ""
+    return f"to choose a file, write `{path[0]}: …` into the defaults list; in an experiment `override /{path[0]}: …`"
 
 
 def _message(breach: Breach) -> str:
@@ -114,6 +134,8 @@ def _message(breach: Breach) -> str:
         case "type":
             kinds = [breach.expected] if isinstance(breach.expected, str) else breach.expected
             return f"{shown} is not {' or '.join(_KINDS[kind] for kind in kinds)}"
+        case "minItems" if breach.expected == 1:
+            return f"{shown} is empty"
         case "oneOf":
             return f"needs exactly one of {', '.join(branch['required'][0] for branch in breach.expected)}"
         case _:
@@ -121,7 +143,7 @@ def _message(breach: Breach) -> str:
 
 
 def _advice(breach: Breach) -> str:
-    advice: str = breach.schema.get("x-lmroute-help", "")
+    advice: str = breach.schema.get("x-lmroute-help", "") or _choice(breach.path, breach.instance)
     if breach.keyword == "enum" and isinstance(breach.instance, str):
         return did_you_mean(breach.instance, map(str, breach.expected)) or advice
     return advice

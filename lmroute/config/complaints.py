@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmroute.config import paths
+from lmroute.config import malformed, paths, yaml11
 from lmroute.config.provenance import COMMAND_LINE, Locate, dotted, undotted
 from lmroute.config.secrecy import masked, names_secret, scrubbed
 from lmroute.diagnostics import Diagnostic, Location
@@ -40,16 +40,21 @@ def selection(ids: Iterable[str]) -> str:
 
 
 def syntax(error: yaml.MarkedYAMLError) -> Diagnostic:
-    """A file that is not YAML, or has a key twice."""
+    """A file that is not YAML, or has a key twice; what a check of the file by itself would say."""
     mark = error.problem_mark or error.context_mark
-    place = Location(paths.shown(Path(mark.name)), mark.line + 1, mark.column + 1) if mark else Location("<yaml>")
-    return Diagnostic("LMR001", f"not valid YAML: {error.problem or error.context}", place)
+    file = Path(mark.name) if mark else Path("<yaml>")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError):  # gone meanwhile, or never a file
+        text = ""
+    return malformed.diagnosis(yaml11.read(text).error or error, text, paths.shown(file))
 
 
 def unparsable(override: str, message: str) -> Diagnostic:
     """An override that Hydra's grammar does not know."""
     shown = masked(override)
     reason = _first(message.removeprefix(f"Error parsing override '{override}'"))
+    reason = reason.partition(" expecting {")[0]
     if reason.startswith("LexerNoViableAlt"):  # the parser's own name for "no idea"
         reason = ""
     # The reason quotes parts of the override, so it goes where the override goes.
@@ -68,8 +73,38 @@ def missing_option(group: str, name: str, known: Sequence[str], overrides: Seque
         key=group,
         message=f"there is no {group} '{name}'",
         location=place,
-        help=did_you_mean(name, known) or listed,
+        help=_unread(group, name, known) or did_you_mean(name, known) or listed,
     )
+
+
+def _unread(group: str, name: str, known: Sequence[str]) -> str:
+    """Advice about a file that is there, in a `conf` that is not taken for ours."""
+    folder = Path("conf", group)
+    if not known or name not in {file.stem for file in folder.glob("*.yaml")}:
+        return ""
+    file, marker = f"{folder.as_posix()}/{name}.yaml", Path("conf", paths.MARKER)
+    if marker.is_file():
+        return f"{file} is not read, because conf belongs to another user"
+    return f"{file} is not read without {marker.as_posix()}, which makes conf lmroute's: lmroute init"
+
+
+def no_choice(group: str, known: Sequence[str], override: str) -> Diagnostic:
+    """A group override whose value is no name of a file."""
+    what = "one profile, or a list of them" if group == "provider" else "the name of one of its files"
+    place = _command_line(masked(override))
+    return Diagnostic("LMR201", f"{group} takes {what}", place, group, f"there are {', '.join(known)}")
+
+
+def nothing_to_delete(key: str, override: str, known_keys: Callable[[KeyPath], Iterable[str]]) -> Diagnostic:
+    """A ``~key`` where nothing is set."""
+    path, place = undotted(key), _command_line(masked(override))
+    if key == "provider":
+        advice = "profiles are left out by choosing the others: provider=[a,b]"
+        return Diagnostic("LMR201", "a choice of several profiles cannot be deleted", place, key, advice)
+    known = list(known_keys(path[:-1]))
+    if path and path[-1] in known:
+        return Diagnostic("LMR201", "there is nothing to delete: it is null or not set", place, dotted(path))
+    return Diagnostic("LMR201", "there is no such key to delete", place, dotted(path), did_you_mean(key, known))
 
 
 def several_values(override: str) -> Diagnostic:
@@ -82,7 +117,7 @@ def several_values(override: str) -> Diagnostic:
 
 
 def absent_key(
-    key: str, override: str, selected: Sequence[str], known_keys: Callable[[KeyPath], Sequence[str]]
+    key: str, override: str, selected: Sequence[str], known_keys: Callable[[KeyPath], Iterable[str]]
 ) -> Diagnostic:
     """An override of a key that no chosen file has.
 
@@ -96,7 +131,7 @@ def absent_key(
     if path == ("provider",) and "." in override.partition("=")[0]:
         message, advice = "provider is a choice, not a key", f"did you mean 'providers{override.lstrip('+~')[8:]}'?"
     elif len(path) > 1 and path[0] == "providers" and path[1] not in selected:
-        message, advice = _unselected(path[1], selected)
+        message, advice = unselected(path[1], selected)
     elif path[-1] in known:
         message, advice = "no chosen file has this key", f"to add it, write +{place.override}"
     else:
@@ -111,20 +146,40 @@ def unresolved(path: KeyPath, message: str, locate: Locate) -> Diagnostic:
     if variable := re.search(r"Environment variable '(\w+)' not found", reason):
         reason = f"the environment variable {variable[1]} is not set"
         advice = f"set it, or give a default: ${{oc.env:{variable[1]},default}}"
+    if reason.endswith("HydraConfig was not set"):
+        reason, advice = "Hydra's own settings are known in a run only", "write the value itself"
+    reason = re.sub(r"^\w+ raised while resolving interpolation: ", "", reason)
     return Diagnostic("LMR203", reason[:1].lower() + reason[1:], locate(path), dotted(path), advice)
 
 
 def other(message: str, overrides: Sequence[str]) -> Diagnostic:
     """Anything else that keeps a configuration from being composed."""
-    text = scrubbed(_first(message), overrides)
     named = [override for override in overrides if override.partition("=")[0].lstrip("+~") in message]
     # Hydra does not always say which override it means; a single one it must be.
     guilty = (named or (overrides if len(overrides) == 1 else [""]))[0]
     place = _command_line(masked(guilty)) if overrides else Location(paths.shown(paths.shipped("conf")))
+    text = scrubbed(_first(message), overrides)
+    for pattern, said, advice in _SAID:
+        if re.search(pattern, text):
+            return Diagnostic("LMR201", said, place, help=advice.format(place.override.lstrip("+~")))
     return Diagnostic("LMR201", f"cannot be composed: {text}", place)
 
 
-def _unselected(provider: str, selected: Sequence[str]) -> tuple[str, str]:
+_SAID = (
+    (r"^Could not append to config", "the key is there already", "to change it, write {0}"),
+    (r"^Could not override '.*\. (?:No match in the defaults list|Did you mean to override)",
+     "nothing of that name was chosen, so there is nothing to choose otherwise", "to add it, write +{0}"),
+    (r"^Multiple values for |appears more than once in the final defaults list",
+     "something of that group is chosen already", "to choose otherwise, write {0}"),
+    (r"list index out of range|invalid literal for int|Index '.*' \\(str\\) is not an int",
+     "the list has no such position", "set the whole list: key=[a,b]"),
+    (r"^force-add of config groups", "`++` is for keys; a choice is made without it", "write {0}"),
+)  # fmt: skip
+"""What Hydra says, how we say it, and what to write instead, given the override without its prefix."""
+
+
+def unselected(provider: str, selected: Sequence[str]) -> tuple[str, str]:
+    """What to say, and to advise, of a profile that was not chosen or is not there."""
     known = paths.options("provider")
     if provider in known:
         return f"profile '{provider}' is not selected", f"add it: {selection([*selected, provider])}"

@@ -7,7 +7,6 @@ also inside somebody's ``@hydra.main``.
 
 from __future__ import annotations
 
-import re
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,33 +15,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.core.utils import JobRuntime
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
-from lmroute.config import complaints
 from lmroute.config.paths import options, overlays, shipped
 from lmroute.config.provenance import Locate, Provenance, Setting, Source, Trace, undotted
+from lmroute.config.refusals import refused
 from lmroute.config.resolution import resolved
-from lmroute.config.schema import known_keys
 from lmroute.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from hydra._internal.defaults_list import DefaultsList
     from hydra.core.config_loader import ConfigLoader
+    from hydra.core.default_element import ResultDefault
 
     from lmroute.config.marks import KeyPath
-    from lmroute.diagnostics import Diagnostic
 
 _ROOT = "config"
 _SEARCHPATH = "hydra.searchpath"
@@ -86,7 +82,7 @@ def compose(overrides: Sequence[str] = ()) -> Composition:
     given = tuple(overrides)
     words = [*searchpath(given), *given]
     with _complaining(given):
-        config = _loader().load_configuration(_ROOT, words, RunMode.RUN, from_shell=False)
+        config = _load(given)
     folders = _folders(config.hydra.runtime.config_sources)
     with open_dict(config):
         del config["hydra"]
@@ -118,6 +114,25 @@ def adopt(config: Mapping[str, Any]) -> Composition:
     return _composition(config, tuple(job.overrides.task), traced)
 
 
+def exchanged(
+    base: Composition, places: Mapping[str, Any], overrides: tuple[str, ...], traced: Callable[[], Trace]
+) -> Composition:
+    """A composition with other values at some of its top-level keys; interpolations are resolved anew.
+
+    Args:
+        places: the values by key, as a file would have them: plain data with text keys.
+        overrides, traced: what the caller knows to lead to this document.
+
+    Raises ConfigError when OmegaConf refuses a value.
+    """
+    written = {**base.written, **places}
+    if "${" not in str(written):  # nothing to resolve, and OmegaConf takes a while
+        return Composition(written, written, overrides, {}, traced)
+    with _complaining(overrides):
+        config = OmegaConf.create(written)
+    return _composition(config, overrides, traced)
+
+
 def jobs(overrides: Sequence[str]) -> list[list[str]]:
     """The overrides of each job of a sweep, so that all can be checked before one is launched.
 
@@ -126,11 +141,24 @@ def jobs(overrides: Sequence[str]) -> list[list[str]]:
     """
     given = tuple(overrides)
     words = [*searchpath(given), *given]
-    with _complaining(given):
+    with _complaining(given, sweep=True):
         master = _loader().load_configuration(_ROOT, words, RunMode.MULTIRUN, from_shell=False)
         swept = [f"{key}={value}" for key, value in (master.hydra.sweeper.get("params") or {}).items()]
         parsed = OverridesParser.create(config_loader=_loader()).parse_overrides([*swept, *given])
-        return [list(job) for job in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]]
+        expanded = [list(job) for job in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]]
+        if not expanded:
+            raise HydraException("the sweep has no jobs")
+        return expanded
+
+
+def sweeps(overrides: Sequence[str]) -> bool:
+    """Whether what is chosen makes a sweep of it, without ``-m``: an experiment with ``hydra: {mode: MULTIRUN}``."""
+    words = [*searchpath(overrides), *overrides]
+    try:
+        found = _loader().load_configuration(_ROOT, words, RunMode.MULTIRUN, validate_sweep_overrides=False)
+    except Exception:  # noqa: BLE001  whoever composes it will say what is wrong
+        return False
+    return bool(found.hydra.mode == RunMode.MULTIRUN)
 
 
 def searchpath(overrides: Sequence[str] = ()) -> list[str]:
@@ -182,18 +210,40 @@ def _folders(sources: Any) -> tuple[Path, ...]:
 def _trace(loader: ConfigLoader, name: str | None, words: list[str], folders: tuple[Path, ...]) -> Trace:
     found = loader.compute_defaults_list(name, words, RunMode.RUN)
     sources = [
-        Source(file, undotted(default.package or ""), default.config_path.rpartition("/")[0])
+        Source(file, undotted(default.package or ""), _group(default.config_path), _chooser(default, words, found))
         for default in found.defaults
         if default.config_path and (file := _file(default.config_path, folders))
     ]
     settings = [
-        Setting(undotted(override.key_or_group), override.value(), override.input_line)
+        Setting(undotted(override.key_or_group), override.value(), override.input_line, override.is_delete())
         for override in found.config_overrides
         if not override.is_hydra_override()
     ]
-    # No file is "the providers": what they are is said by the override that selects them.
-    selections = [Setting(("providers",), None, word) for word in words if word.startswith("provider=")]
-    return Trace(tuple(sources), (*selections, *settings))
+    unchosen = {word[1:] for word in words if word.startswith("~")} - {source.group for source in sources}
+    dropped = [Setting((group,), None, f"~{group}", deletes=True) for group in unchosen if options(group)]
+    return Trace(tuple(sources), (*selections(words), *dropped, *settings))
+
+
+def selections(words: Sequence[str]) -> list[Setting]:
+    """What the group choices set: no file is "the providers", so the override that selects them says what they are."""
+    return [Setting(("providers",), {}, word) for word in words if word.startswith("provider=")]
+
+
+def _group(config_path: str) -> str:
+    return config_path.rpartition("/")[0]
+
+
+def _chooser(default: ResultDefault, words: Sequence[str], found: DefaultsList) -> str:
+    """The override or the file that has a file take part; empty for the root."""
+    if default.is_self:
+        return ""
+    group = _group(default.config_path or "")
+    key = default.override_key or group
+    by_file = found.overrides.override_metadata.get(key)
+    if by_file and by_file.containing_config_path:
+        return f"{by_file.containing_config_path}.yaml"
+    named = [word for word in words if word.lstrip("+").partition("=")[0] in {key, group}]
+    return named[-1] if named else f"{default.parent}.yaml"
 
 
 def _file(config_path: str, folders: tuple[Path, ...]) -> Path | None:
@@ -202,74 +252,16 @@ def _file(config_path: str, folders: tuple[Path, ...]) -> Path | None:
 
 
 @contextmanager
-def _complaining(overrides: tuple[str, ...]) -> Iterator[None]:
+def _complaining(overrides: tuple[str, ...], *, sweep: bool = False) -> Iterator[None]:
     """Turn what Hydra, OmegaConf and PyYAML raise into a ConfigError; no cause, for it may quote secrets."""
     try:
         yield
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001  on odd input all of them let TypeErrors and assertions escape
-        # What one word of the command line gets wrong keeps the next one from being read: say all of it.
-        raise ConfigError(list(_misread(overrides)) or [_complaint(error, overrides)]) from None
+        raise ConfigError(refused(error, overrides, _loader(), _load, sweep=sweep)) from None
 
 
-def _complaint(error: Exception, overrides: tuple[str, ...]) -> Diagnostic:
-    match error:
-        case yaml.MarkedYAMLError():
-            return complaints.syntax(error)
-        case OverrideParseException():
-            return complaints.unparsable(error.override, error.message)
-        case MissingConfigException():
-            return _missing(error, overrides)
-        case _:
-            return _refusal(error, overrides)
-
-
-def _misread(overrides: tuple[str, ...]) -> Iterator[Diagnostic]:
-    """What is wrong with each override by itself: it cannot be read, or chooses what there is not."""
-    for word in overrides:
-        try:
-            (parsed,) = OverridesParser.create(config_loader=_loader()).parse_overrides([word])
-        except OverrideParseException as error:
-            yield complaints.unparsable(error.override, error.message)
-            continue
-        group = parsed.key_or_group
-        if parsed.is_delete() or not (known := options(group)):
-            continue
-        for name in _leaves(parsed.value()):
-            if name not in known:
-                yield complaints.missing_option(group, name, known, (word,))
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    """The option names in a group override's value: one, a list, a sweep over either."""
-    if isinstance(value, ChoiceSweep):
-        value = value.list
-    if isinstance(value, list):
-        for item in value:
-            yield from _leaves(item)
-    elif isinstance(value, (str, QuotedString)):
-        yield value if isinstance(value, str) else value.text
-
-
-def _missing(error: MissingConfigException, overrides: tuple[str, ...]) -> Diagnostic:
-    group, _, name = (error.missing_cfg_file or "").rpartition("/")
-    return complaints.missing_option(group, name, error.options or options(group), overrides)
-
-
-def _refusal(error: Exception, overrides: tuple[str, ...]) -> Diagnostic:
-    message = str(error) or str(error.__cause__)
-    if isinstance(error.__cause__, (ConfigAttributeError, ConfigKeyError)):
-        key = re.match(r"Could not override '(.*)'", message)
-        override = complaints.override_of(key[1] if key else "", overrides)
-        absent = error.__cause__.full_key or ""
-        return complaints.absent_key(absent, override, _selected(overrides), known_keys)
-    if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", message):
-        return complaints.several_values(several[1])
-    return complaints.other(message, overrides)
-
-
-def _selected(overrides: tuple[str, ...]) -> list[str]:
-    """The provider profiles that the group choices among the overrides select."""
-    choices = [o for o in overrides if re.match(r"[+~]?provider(@|=|$)", o)]
-    return list(compose(choices).document["providers"])
+def _load(overrides: Sequence[str]) -> DictConfig:
+    """What Hydra makes of overrides, its own node included. Raises whatever Hydra and OmegaConf raise."""
+    return _loader().load_configuration(_ROOT, [*searchpath(overrides), *overrides], RunMode.RUN, from_shell=False)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lmroute.config.marks import KeyPath
 
 _WHOLE = re.compile(r"\$\{\s*(\.*)([\w-]+(?:[.\[\]]+[\w-]+)*\]?)\s*\}")
 """A value that is nothing but a reference to another key: dots for where it starts from, then the key."""
+
+
+_SHORTEST, _CUT = 6, 40
+_VARIABLE = re.compile(r"\$\{\s*oc\.env:\s*([^\s,{}]+)")
 
 
 class Unresolved(str):
@@ -34,32 +42,70 @@ def origin(written: Any, path: KeyPath) -> KeyPath:
     return path
 
 
+def target(value: Any, path: KeyPath) -> KeyPath | None:
+    """The path that a value at ``path`` refers to; None when it is no reference to another key and nothing else."""
+    reference = _WHOLE.fullmatch(value) if isinstance(value, str) else None
+    return _absolute(reference, path) if reference else None
+
+
+def references(value: Any, path: KeyPath) -> list[tuple[str, KeyPath]]:
+    """All references to other keys in a text at ``path``, as they are written, and the paths they refer to."""
+    found = _WHOLE.finditer(value) if isinstance(value, str) else ()
+    return [(reference[0], _absolute(reference, path)) for reference in found]
+
+
+def _absolute(reference: re.Match[str], path: KeyPath) -> KeyPath:
+    dots, key = reference.groups()
+    start = path[: max(len(path) - len(dots), 0)] if dots else ()
+    return (*start, *(step for step in re.split(r"[.\[\]]+", key) if step))
+
+
 def _followed(written: Any, path: KeyPath) -> KeyPath:
     """One step: the first reference on the way to a path replaced by what it refers to."""
     for depth, node in enumerate(_nodes(written, path), start=1):
-        if isinstance(node, str) and (reference := _WHOLE.fullmatch(node)):
-            dots, key = reference.groups()
-            start = path[: depth - len(dots)] if dots else ()
-            target = (*start, *(step for step in re.split(r"[.\[\]]+", key) if step), *path[depth:])
-            return target if _leads_on(written, target) else path
+        if (there := target(node, path[:depth])) is not None:
+            onward = (*there, *path[depth:])
+            return onward if _leads_on(written, onward) else path
     return path
 
 
 def _leads_on(written: Any, path: KeyPath) -> bool:
     """Whether there is something at a path, or a reference on the way to it."""
     nodes = _nodes(written, path)
-    return len(nodes) == len(path) or (bool(nodes) and isinstance(nodes[-1], str) and bool(_WHOLE.fullmatch(nodes[-1])))
+    return len(nodes) == len(path) or (bool(nodes) and target(nodes[-1], ()) is not None)
 
 
 def _nodes(node: Any, path: KeyPath) -> list[Any]:
     """What stands at each step of a path, as far as there is something."""
-    nodes = []
+    nodes: list[Any] = []
     for step in path:
-        if isinstance(node, dict):
-            node = next((value for key, value in node.items() if str(key) == step), None)
-        elif isinstance(node, list) and step.isdecimal() and int(step) < len(node):
-            node = node[int(step)]
-        else:
+        inner = node if isinstance(node, dict) else dict(enumerate(node)) if isinstance(node, list) else {}
+        found = [value for key, value in inner.items() if str(key) == step]
+        if not found:
             break
+        node = found[0]
         nodes.append(node)
     return nodes
+
+
+def variables(written: Any) -> set[str]:
+    """The environment variables that a document reads: ``${oc.env:NAME}``."""
+    if isinstance(written, str):
+        return set(_VARIABLE.findall(written))
+    inner = written.values() if isinstance(written, dict) else written if isinstance(written, list) else ()
+    return set().union(*map(variables, inner))
+
+
+def without_values(text: str, names: Iterable[str]) -> str:
+    """A text in which the values of environment variables are replaced by how a configuration refers to them.
+
+    Nobody can tell which variable holds a secret, and its name says more than its value. Short values stay.
+    """
+    for name in names:
+        value, said = os.environ.get(name, ""), f"${{oc.env:{name}}}"
+        for form in {value, json.dumps(value, ensure_ascii=False)[1:-1]}:
+            if len(form) >= _SHORTEST:
+                # What is shown may be the beginning of it only.
+                rest = r"[^\s…]*" if len(form) > _CUT else ""
+                text = said.join(re.split(re.escape(form[:_CUT]) + rest, text))
+    return text

@@ -7,7 +7,9 @@ import sys
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, TypeGuard
+from uuid import uuid4
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from omegaconf import DictConfig
 
+_NOT_ALL = "not all jobs of the sweep succeeded; what they said stands above"
 _ELSEWHERE = ("config_dir", "config_path", "config_name")
 
 
@@ -59,38 +62,77 @@ def _refuse_elsewhere(parsed: Namespace) -> None:
             flag = f"--{name.replace('_', '-')}"
             raise LmrouteError(
                 f"{flag} is not supported here\n"
-                f"  help: put files of your own into {user_config_dir()}, or add hydra.searchpath=[file://FOLDER]"
+                f"  help: put files of your own into {user_config_dir()} or into a project (lmroute init), "
+                "or add hydra.searchpath=[file://FOLDER]"
             )
 
 
-def launch(job: Callable[[DictConfig, Path], None], line: CommandLine) -> int:
+def _say(error: Exception) -> None:
+    print(error, file=sys.stderr)
+
+
+def launch(job: Callable[[DictConfig, Path], None], line: CommandLine, tell: Callable[[Exception], None] = _say) -> int:
     """Run ``job(config, run_folder)`` once, or once for each combination of a sweep.
 
     The job runs in the folder that the user is in, whatever ``hydra.job.chdir`` says, because file names in the
     configuration are meant from there. Returns the exit code of what Hydra does without a job.
 
+    What a job raises never reaches Hydra, which would print the command line, keys and all, and stop reading.
+
+    Args:
+        tell: prints what a job of a sweep raised, at once, perhaps in another process.
+
     Raises:
-        LmrouteError: what the job raised; after a sweep, that one of its jobs failed.
+        Exception: what the job raised; after a sweep a LmrouteError, that one of its jobs failed.
     """
-    failed: list[LmrouteError] = []
+    failed: list[Exception] = []
 
-    @hydra.main(config_path=str(shipped("conf")), config_name="config", **version_base())
-    def task(config: DictConfig) -> None:
-        running = HydraConfig.get().runtime
-        try:
-            with chdir(running.cwd):
-                job(config, Path(running.output_dir))
-        except LmrouteError as error:
-            if line.multirun:  # perhaps in another process; Hydra names the first job that failed, and raises this
-                print(error, file=sys.stderr)
-                raise LmrouteError("not all jobs of the sweep succeeded; what they said stands above") from None
-            failed.append(error)
+    with TemporaryDirectory(prefix="lmroute-") as failures:
 
-    with _argv([*searchpath(line.overrides), *line.words]), _raising():
-        code = _run(task, line)
+        @hydra.main(config_path=str(shipped("conf")), config_name="config", **version_base())
+        def task(config: DictConfig) -> None:
+            running = HydraConfig.get().runtime
+            try:
+                with chdir(running.cwd):
+                    job(config, Path(running.output_dir))
+            except Exception as error:  # noqa: BLE001  all of it is told, here or by whoever called
+                if not line.multirun:
+                    failed.append(error)
+                    return
+                tell(_unwritable(error) if isinstance(error, OSError) else error)
+                _note_failure(Path(failures))
+
+        with _argv(_with_overlays(line)), _raising():
+            code = _run(task, line)
+        if any(Path(failures).iterdir()):
+            raise LmrouteError(_NOT_ALL)
     if failed:
-        raise failed[0]
+        raise _unwritable(failed[0]) if _is_about_files(failed[0]) else failed[0]
     return code
+
+
+def _note_failure(folder: Path) -> None:
+    """Leave word of a failed job where the process that launched it will look."""
+    try:
+        (folder / uuid4().hex).touch()
+    except OSError:  # another machine, from where only Hydra can tell
+        raise LmrouteError(_NOT_ALL) from None
+
+
+def _is_about_files(error: Exception) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
+
+
+def _unwritable(error: OSError) -> LmrouteError:
+    place = shown(Path(error.filename).absolute()) if error.filename else "the run's folder"
+    return LmrouteError(f"{place}: cannot be written: {error.strerror}; go to another folder, or set hydra.run.dir")
+
+
+def _with_overlays(line: CommandLine) -> list[str]:
+    """The words, with the search path among the overrides, because Hydra's parser takes them from one place only."""
+    words = list(line.words)
+    place = words.index(line.overrides[0]) if line.overrides else 0
+    return [*words[:place], *searchpath(line.overrides), *words[place:]]
 
 
 def _run(task: Callable[[], None], line: CommandLine) -> int:
@@ -100,10 +142,7 @@ def _run(task: Callable[[], None], line: CommandLine) -> int:
         compose(line.overrides)  # says it with the place and the fix, if it is about the composition
         raise LmrouteError(str(error)) from error
     except OSError as error:
-        place = shown(Path(error.filename).absolute()) if error.filename else "the run's folder"
-        raise LmrouteError(
-            f"{place}: cannot be written: {error.strerror}; go to another folder, or set hydra.run.dir"
-        ) from error
+        raise _unwritable(error) from error
     except SystemExit as end:
         return 2 if end.code else 0
     return 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import yaml
 
+from lmroute.config import yaml11
 from lmroute.diagnostics import Location
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 KeyPath: TypeAlias = tuple[str, ...]
 """The way to a value: keys and list positions, all as text, e.g. ``("routing", "rules", "0", "name")``."""
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where the wheel has it: 15 times faster
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -33,35 +33,57 @@ def marks(text: str, file: str) -> dict[KeyPath, Mark]:
     Anchored and merged (``<<``) parts point at the place where they are written. Raises ``yaml.YAMLError``
     when the text is not YAML.
     """
-    root = yaml.compose(text, Loader=_LOADER)
+    return placed(yaml11.compose(text), file)
+
+
+def placed(root: yaml.Node | None, file: str) -> dict[KeyPath, Mark]:
+    """``marks`` of a text that was composed already."""
     if root is None:
         return {}
     top = Location(file, 1, 1)
-    return {(): Mark(top, _place(root, file)), **dict(_inside(root, (), file, ()))}
+    return {(): Mark(top, place(root, file)), **dict(_inside(root, (), file))}
 
 
-def _inside(
-    node: yaml.Node, path: KeyPath, file: str, ancestors: tuple[yaml.Node, ...]
-) -> Iterator[tuple[KeyPath, Mark]]:
-    if node in ancestors:  # an alias to what contains it
-        return
-    for name, key, value in _entries(node, ()):
-        yield (*path, name), Mark(_place(key, file), _place(value, file))
-        yield from _inside(value, (*path, name), file, (*ancestors, node))
+def _inside(node: yaml.Node, path: KeyPath, file: str) -> Iterator[tuple[KeyPath, Mark]]:
+    for name, (key, value) in _entries(node).items():
+        yield (*path, name), Mark(place(key, file), place(value, file))
+        yield from _inside(value, (*path, name), file)
 
 
-def _entries(node: yaml.Node, ancestors: tuple[yaml.Node, ...]) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+def _entries(node: yaml.Node) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+    """The key and the value of each name in a mapping, or twice the item of each position in a list."""
     if isinstance(node, yaml.SequenceNode):
-        yield from ((str(index), item, item) for index, item in enumerate(node.value))
-    elif isinstance(node, yaml.MappingNode) and node not in ancestors:
-        # Merged keys first: the mapping's own keys come later and win.
-        for key, value in node.value:
-            if key.tag == _MERGE:
-                parts = value.value[::-1] if isinstance(value, yaml.SequenceNode) else [value]
-                for part in parts:
-                    yield from _entries(part, (*ancestors, node))
-        yield from ((str(key.value), key, value) for key, value in node.value if key.tag != _MERGE)
+        return {str(index): (item, item) for index, item in enumerate(node.value)}
+    if not isinstance(node, yaml.MappingNode):
+        return {}
+    merged: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+    for key, value in node.value:
+        if key.tag == _MERGE:
+            # The first of several parts wins, and the mapping's own keys over all of them.
+            for part in value.value[::-1] if isinstance(value, yaml.SequenceNode) else [value]:
+                merged |= _entries(part)
+    return merged | {_name(key): (key, value) for key, value in node.value if key.tag != _MERGE}
 
 
-def _place(node: yaml.Node, file: str) -> Location:
-    return Location(file, node.start_mark.line + 1, node.start_mark.column + 1)
+def _name(key: yaml.Node) -> str:
+    """A key as it stands in a path: ``on`` is ``True`` in YAML 1.1, and ``0x10`` is ``16``."""
+    return str(yaml11.scalar(key) if isinstance(key, yaml.ScalarNode) else key.value)
+
+
+def place(node: yaml.Node, file: str) -> Location:
+    """Where a node begins and ends."""
+    start, end = node.start_mark, _end(node)
+    return Location(file, start.line + 1, start.column + 1, end_line=end.line + 1, end_column=end.column + 1)
+
+
+def _end(node: yaml.Node) -> yaml.Mark:
+    """Just behind a node; of a mapping or list in block style, behind what its first line holds."""
+    if not isinstance(node, yaml.CollectionNode) or node.flow_style or not node.value:
+        return node.end_mark
+    first = node.value[0]
+    if isinstance(node, yaml.MappingNode):
+        key, value = first
+        # A merged key or an alias stands elsewhere.
+        first = value if node.start_mark.line == value.start_mark.line else key
+    end = _end(first)
+    return end if end.line >= node.start_mark.line else node.start_mark

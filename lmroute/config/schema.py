@@ -1,4 +1,7 @@
-"""The contract: a composed document against the JSON Schemas of ``schemas/v1``, all findings at once."""
+"""The contract: a composed document, or one file of it, against the JSON Schemas of ``schemas/v1``.
+
+All findings come at once.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from lmroute.config.breaches import Breach, diagnostics
+from lmroute.config.interpolation import Unresolved
 from lmroute.config.paths import shipped
 from lmroute.config.provenance import dotted
 from lmroute.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from referencing._core import Resolver
 
@@ -35,12 +39,18 @@ def check(document: Any, locate: Locate) -> list[Diagnostic]:
 
     LMR101 a key or value is missing, LMR102 an unknown key, LMR103 a bad value, LMR005 a literal secret.
     """
-    breaches = map(Breach.of, validator().iter_errors(document))
-    found = list(_gaps(document, locate))
-    for breach in breaches:
-        if not _unwritten(breach.instance):  # said already
-            found.extend(diagnostics(breach, locate))
-    return sorted(dict.fromkeys(found), key=lambda finding: (finding.location, finding.key, finding.code))
+    judged = (breach for breach in _breaches(validator(), document) if not _valueless(breach.instance))
+    return _ordered([*_left_open(document, locate), *_findings(document, judged, locate)])
+
+
+def check_file(group: str, document: Any, locate: Locate) -> list[Diagnostic]:
+    """``check`` for what one file of a group holds, before it is composed. Paths are the file's own.
+
+    A value may be an interpolation or ``???``; a ``defaults`` list may bring what is missing. ``group`` is
+    ``config`` for config.yaml itself. None is an empty file.
+    """
+    written = {} if document is None else document
+    return _ordered(_findings(written, _breaches(authoring_validator(group), written), locate))
 
 
 def known_keys(path: KeyPath) -> list[str]:
@@ -70,6 +80,12 @@ def validator(name: str = _ROOT) -> Draft202012Validator:
 
 
 @cache
+def authoring_validator(group: str) -> Draft202012Validator:
+    """A validator of one file of a group; see ``lmroute.config.authoring``."""
+    return Draft202012Validator(schema(f"authoring/{group}.schema.json"))
+
+
+@cache
 def _registry() -> Registry[Any]:
     names = sorted(file.name for file in (shipped("schemas") / "v1").glob("*.schema.json"))
     return Registry[Any]().with_resources((schema(name)["$id"], Resource.from_contents(schema(name))) for name in names)
@@ -82,19 +98,38 @@ def _followed(here: Schema, resolver: Resolver[Any]) -> tuple[Schema, Resolver[A
     return here, resolver
 
 
-def _gaps(document: Any, locate: Locate) -> Iterator[Diagnostic]:
-    """The values of a document that JSON Schema does not judge."""
+def _breaches(judge: Draft202012Validator, document: Any) -> Iterator[Breach]:
+    return map(Breach.of, judge.iter_errors(document))
+
+
+def _findings(document: Any, breaches: Iterable[Breach], locate: Locate) -> Iterator[Diagnostic]:
+    """The breaches in words, and the numbers that JSON does not know and its schemas do not judge."""
+    for path, value in _leaves(document, ()):
+        if _not_finite(value):
+            yield Diagnostic("LMR103", "is not a finite number", locate(path), dotted(path))
+    for breach in breaches:
+        if not _not_finite(breach.instance):  # said already
+            yield from diagnostics(breach, locate)
+
+
+def _left_open(document: Any, locate: Locate) -> Iterator[Diagnostic]:
     for path, value in _leaves(document, ()):
         if value == _OPEN:
             advice = f"give it: {dotted(path)}=…"
             yield Diagnostic("LMR101", "a value must be given", locate(path), dotted(path), advice)
-        elif _unwritten(value):
-            yield Diagnostic("LMR103", "is not a finite number", locate(path), dotted(path))
 
 
-def _unwritten(value: Any) -> bool:
-    """Whether JSON has no such value: one that is left open, and what is no finite number."""
-    return value == _OPEN or (isinstance(value, float) and not math.isfinite(value))
+def _valueless(value: Any) -> bool:
+    """Whether a value was not given or not found; both are findings of their own."""
+    return value == _OPEN or isinstance(value, Unresolved)
+
+
+def _not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _ordered(found: Iterable[Diagnostic]) -> list[Diagnostic]:
+    return sorted(dict.fromkeys(found), key=lambda finding: (finding.location, finding.key, finding.code))
 
 
 def _leaves(node: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

@@ -1,36 +1,25 @@
-"""``python run.py``: check everything, then ask, measure, show and write down."""
+"""``python run.py``: check everything, then run it. DSPy, which takes a second to import, waits until all is well."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-import time
 import traceback
-from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from contextlib import redirect_stdout
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
 
-from lmroute import redact, validate
-from lmroute.config import compose, launch
-from lmroute.engine.adapters import adapter_for
-from lmroute.engine.resolver import build
-from lmroute.errors import LmrouteError, ProviderUnavailable
-from lmroute.experiments import preflight, report, runner
-from lmroute.experiments.files import CALLS, RunFiles
-from lmroute.experiments.outcomes import Outcome, summarise
-from lmroute.experiments.tasks import TASKS
-from lmroute.telemetry.sink import JsonlSink
+from lmroute import redact
+from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    import dspy
     from omegaconf import DictConfig
 
-    from lmroute.model import Stack
-    from lmroute.validate import Checked
-
+    from lmroute.config import launch
 
 BROKEN_PIPE = 141  # what a shell reports of a program that SIGPIPE has ended
 
@@ -45,7 +34,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     try:
         sys.exit(_run(sys.argv[1:] if words is None else words))
     except LmrouteError as error:
-        print(redact.text(str(error)), file=sys.stderr)
+        _tell(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `| head` has seen enough; nothing more may be written, not even by Python's own exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -53,8 +42,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted; what was answered is in the run's folder", file=sys.stderr)
         sys.exit(130)
-    except Exception:  # noqa: BLE001  a bug: all of it, under another exit code than Python's 1
-        print(redact.text(traceback.format_exc()), file=sys.stderr)
+    except Exception as error:  # noqa: BLE001  a bug: all of it, under another exit code than Python's 1
+        _tell(error)
         sys.exit(2)
 
 
@@ -65,95 +54,39 @@ def _write_anything() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _tell(error: Exception) -> None:
+    """Print an error: what was raised on purpose is its message, anything else is a bug and needs all of it."""
+    said = str(error) if isinstance(error, LmrouteError) else "".join(traceback.format_exception(error)).rstrip()
+    print(redact.text(said), file=sys.stderr, flush=True)
+
+
 def _run(words: Sequence[str]) -> int:
+    from lmroute.config import compose, launch  # noqa: PLC0415  Ctrl-C while they are imported is caught by now
+    from lmroute.experiments import preflight  # noqa: PLC0415  see above
+
     line = launch.parse(words)
     if line.asks_only:
         preflight.refuse_literal_keys(line.overrides)
         return _print_redacted(line)
-    preflight.check(compose.jobs(line.overrides) if line.multirun else [line.overrides])
-    return launch.launch(job, line)
+    line = replace(line, multirun=line.multirun or compose.sweeps(line.overrides))
+    for warning in preflight.check(compose.jobs(line.overrides) if line.multirun else [line.overrides]):
+        print(redact.text(f"warning: {warning}"), file=sys.stderr)
+    return launch.launch(_job, line, _tell)
 
 
 def _print_redacted(line: launch.CommandLine) -> int:
     """What Hydra prints of a configuration (``--cfg``, ``--help`` ...), with all that looks like a key masked."""
+    from lmroute.config import launch  # noqa: PLC0415  see _run
+
     shown = io.StringIO()
     try:
         with redirect_stdout(shown):
-            return launch.launch(job, line)
+            return launch.launch(_job, line, _tell)
     finally:
         print(redact.text(shown.getvalue()), end="")
 
 
-def job(cfg: DictConfig, folder: Path) -> None:
-    """One run of one task.
+def _job(cfg: DictConfig, folder: Path) -> None:
+    from lmroute.experiments import job  # noqa: PLC0415  DSPy waits until there is something to run
 
-    Raises:
-        LmrouteError: the configuration or the data is wrong, or rows got no answer.
-    """
-    checked = validate.check_composed(cfg)
-    stack = checked.stack
-    rows = preflight.rows_of(stack, Path.cwd())
-    console = report.results_console()
-    started = time.monotonic()
-    outcomes: list[Outcome] = []
-    with (
-        RunFiles(folder) as files,
-        report.Watch(report.progress_console(), len(rows)) as watch,
-        asking(stack, files, watch) as (lm, adapter),
-    ):
-        identity = _identity(stack, lm, adapter)
-        report.show_choice(console, identity, rows=len(rows))
-        try:
-            for outcome in runner.run(TASKS[stack.task.name], stack.task, rows, lm, adapter):
-                outcomes.append(outcome)
-                files.add(outcome)
-                watch.answered(outcome)
-        finally:  # also when interrupted: what is done is worth its summary
-            summary = {**identity, **summarise(outcomes, duration_s=time.monotonic() - started)}
-            files.finish(summary)
-    if not all(outcome.unserved for outcome in outcomes):
-        (report.show_rows if stack.task.data else report.show_answers)(console, outcomes)
-        report.show_summary(console, summary, folder)
-    _complain(checked, outcomes, len(rows))
-
-
-@contextmanager
-def asking(stack: Stack, files: RunFiles, watch: report.Watch) -> Iterator[tuple[dspy.LM, dspy.Adapter]]:
-    """The LM and the adapter of a run: greedy, seeded, uncached, recorded; let go of at the end."""
-    sink = JsonlSink(files.folder / CALLS)
-    task = stack.task
-    greedy = {"cache": False, "temperature": 0.0, "seed": stack.seed, "max_tokens": task.max_tokens}
-    lm = build(stack, sink=sink, on_fetch=watch.fetching, **greedy)
-    try:
-        yield lm, adapter_for(stack)
-    finally:
-        lm.engine.close()
-        sink.close()
-
-
-def _identity(stack: Stack, lm: dspy.LM, adapter: dspy.Adapter) -> dict[str, Any]:
-    """What was run, for the summary."""
-    return {
-        "task": stack.task.name,
-        "data": stack.task.data,
-        "stack": lm.model.removeprefix("lmroute/"),
-        "providers": list(stack.providers),
-        "adapter": type(adapter).__qualname__,
-        "seed": stack.seed,
-    }
-
-
-def _complain(checked: Checked, outcomes: Sequence[Outcome], rows: int) -> None:
-    """Raise when rows got no answer, naming what was tried and where to mend it."""
-    unserved = [outcome for outcome in outcomes if outcome.unserved]
-    if not unserved:
-        return
-    first, left, providers = unserved[0], rows - len(outcomes), checked.stack.providers
-    what = f"{len(unserved)} of {rows} rows got no answer (line {first.row.line} of the data first)"
-    stopped = f"; {left} not asked" if left else ""
-    lines = [f"{what if first.row.line else 'the question got no answer'}{stopped}: {first.error}"]
-    lines += [f"  {name} is declared at {checked.locate(('providers', name))}" for name in providers]
-    if "embedded" not in providers:
-        advice = f"provider=[{','.join(providers)},embedded]"
-        lines.append(f"  help: start a server or mend its endpoint; or add the model that needs none: {advice}")
-    raise ProviderUnavailable("\n".join(lines))
+    job.run(cfg, folder)

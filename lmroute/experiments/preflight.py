@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmroute import validate
+from lmroute.config.compose import compose
+from lmroute.config.decode import decode
+from lmroute.diagnostics import Severity
 from lmroute.errors import ConfigError
-from lmroute.experiments import data
-from lmroute.experiments.tasks import TASKS
+from lmroute.validate.pipeline import judge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lmroute.diagnostics import Diagnostic
+    from lmroute.experiments import data
     from lmroute.model import Stack
 
+_STOPS = {"LMR401"}
+"""What checking files only warns of, and a run cannot do without: the secrets it needs."""
 
-def check(jobs: Sequence[Sequence[str]]) -> None:
-    """Check every job of a run.
+
+def check(jobs: Sequence[Sequence[str]]) -> list[Diagnostic]:
+    """Check every job of a run; returns what they are warned about, each once.
+
+    Data files are read last, when nothing is wrong with any job's configuration.
 
     Raises:
-        ConfigError: all findings of all jobs, each once.
+        ConfigError: all errors of all jobs, each once.
         DataError: a data file is missing or malformed.
     """
-    findings: dict[Diagnostic, None] = {}
+    found: dict[Diagnostic, None] = {}
+    stacks: list[Stack] = []
     for overrides in jobs:
-        try:
-            checked = validate.check(overrides)
-            findings.update(dict.fromkeys(w for w in checked.warnings if w.code == "LMR401"))
-        except ConfigError as error:
-            findings.update(dict.fromkeys(error.diagnostics))
-        else:
-            rows_of(checked.stack, Path.cwd())
-    if findings:
-        raise ConfigError(list(findings))
+        stack, findings = _judged(overrides)
+        found.update(dict.fromkeys(findings))
+        stacks += [stack] if stack else []
+    if errors := [finding for finding in found if finding.severity is Severity.ERROR]:
+        raise ConfigError(errors)
+    for stack in stacks:
+        rows_of(stack, Path.cwd())
+    return list(found)
+
+
+def _judged(overrides: Sequence[str]) -> tuple[Stack | None, list[Diagnostic]]:
+    """The stack of one job, if it has no errors, and what is found in it."""
+    try:
+        composition = compose(overrides)
+    except ConfigError as error:
+        return None, list(error.diagnostics)
+    judged = judge(composition)
+    findings = [replace(one, severity=Severity.ERROR) if one.code in _STOPS else one for one in judged]
+    broken = any(finding.severity is Severity.ERROR for finding in findings)
+    return None if broken else decode(composition.document), findings
 
 
 def refuse_literal_keys(overrides: Sequence[str]) -> None:
@@ -43,11 +63,8 @@ def refuse_literal_keys(overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: the literal secrets.
     """
-    try:
-        validate.check(overrides)
-    except ConfigError as error:
-        if literal := [finding for finding in error.diagnostics if finding.code == "LMR005"]:
-            raise ConfigError(literal) from None
+    if literal := [finding for finding in _judged(overrides)[1] if finding.code == "LMR005"]:
+        raise ConfigError(literal)
 
 
 def rows_of(stack: Stack, folder: Path) -> list[data.Row]:
@@ -56,6 +73,10 @@ def rows_of(stack: Stack, folder: Path) -> list[data.Row]:
     Raises:
         DataError: the data file is missing or malformed.
     """
+    # DSPy describes what a task asks, and takes a second to import: by now the configuration is known to be good.
+    from lmroute.experiments import data  # noqa: PLC0415
+    from lmroute.experiments.tasks import TASKS  # noqa: PLC0415
+
     spec, task = stack.task, TASKS[stack.task.name]
     if spec.data is None:
         return [data.Row(0, {"question": spec.question or ""}, {})]

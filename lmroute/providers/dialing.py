@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -28,7 +28,9 @@ from lmroute.providers.addresses import check_reach, resolve
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    Resolver: TypeAlias = Callable[[str, int, float | None], list[str]]
 
 _SHORTEST_WAIT_S = 0.001
 _MAX_CONNECTIONS = 100
@@ -178,8 +180,9 @@ class AsyncBoundedStream(_Bounded, httpcore.AsyncNetworkStream):
 class GuardedBackend(httpcore.NetworkBackend):
     """Resolve, judge the addresses, connect to the first that answers within its share of the time."""
 
-    def __init__(self, allowed: Locality) -> None:
+    def __init__(self, allowed: Locality, resolver: Resolver = resolve) -> None:
         self._allowed = allowed
+        self._resolver = resolver
         self._inner = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -191,7 +194,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
         ends = _end(timeout)
-        addresses = check_reach(host, resolve(host, port, _until_end(ends)), self._allowed)
+        addresses = check_reach(host, self._resolver(host, port, _until_end(ends)), self._allowed)
         failure: Exception = httpcore.ConnectError(f"{host} has no address")
         for address, share in _turns(addresses, ends):
             try:
@@ -232,9 +235,9 @@ class AsyncGuardedBackend(httpcore.AsyncNetworkBackend):
         raise failure
 
 
-def pool(url: str, allowed: Locality) -> httpcore.ConnectionPool:
-    """A connection pool for one provider's base URL."""
-    return httpcore.ConnectionPool(network_backend=GuardedBackend(allowed), **_pool_options(url, allowed))
+def pool(url: str, allowed: Locality, resolver: Resolver = resolve) -> httpcore.ConnectionPool:
+    """A connection pool for one provider's base URL; ``resolver`` is for who wants to watch names being resolved."""
+    return httpcore.ConnectionPool(network_backend=GuardedBackend(allowed, resolver), **_pool_options(url, allowed))
 
 
 def async_pool(url: str, allowed: Locality) -> httpcore.AsyncConnectionPool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -15,7 +15,7 @@ from lmroute.providers import dialing
 from lmroute.providers.addresses import AddressRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from lmroute.model import Locality, Secret
 
@@ -30,10 +30,11 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A server's answer: HTTP status and the parsed body."""
+    """A server's answer: HTTP status, the parsed body, and headers under lower-case names."""
 
     status: int
     body: Any
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -52,21 +53,40 @@ def get_json(
         ServerUnreachable: refused, broken or too slow; the message says which, and where.
         ProviderUnavailable: the answer is too long, or a success that is not JSON.
     """
-    headers = [("Accept", "application/json"), ("Accept-Encoding", "identity")]
-    if token is not None:
-        headers.append(("Authorization", f"Bearer {token.reveal()}"))
-    timeouts = {"connect": connect_s, "read": total_s, "write": total_s, "pool": total_s}
+    headers = [] if token is None else [("Authorization", f"Bearer {token.reveal()}")]
     try:
-        with (
-            dialing.pool(url, locality) as pool,
-            dialing.until(time.monotonic() + total_s),
-            pool.stream("GET", url, headers=headers, extensions={"timeout": timeouts}) as response,
-        ):
-            return _reply(response.status, _capped(response.iter_stream()))
+        with dialing.pool(url, locality) as pool, dialing.until(time.monotonic() + total_s):
+            return read_json(pool, url, headers=headers, connect_s=connect_s, total_s=total_s)
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
         raise ServerUnreachable(f"{url}: {redact.text(describe(error))}") from error
-    except _Unreadable as error:
+    except Unreadable as error:
         raise ProviderUnavailable(f"{url}: {error}") from error
+
+
+def read_json(
+    pool: httpcore.ConnectionPool,
+    url: str,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    connect_s: float,
+    total_s: float,
+    trace: Callable[[str, dict[str, Any]], None] | None = None,
+) -> Reply:
+    """``get_json`` through a pool, with httpcore's own errors; ``dialing.until`` bounds it as a whole.
+
+    Args:
+        trace: told httpcore's events, as its ``trace`` extension is.
+
+    Raises:
+        Unreadable: the answer is too long, or a success that is not JSON.
+    """
+    plain = [("Accept", "application/json"), ("Accept-Encoding", "identity")]
+    extensions: dict[str, Any] = {"timeout": {"connect": connect_s, "read": total_s, "write": total_s, "pool": total_s}}
+    if trace is not None:
+        extensions["trace"] = trace
+    with pool.stream("GET", url, headers=[*plain, *headers], extensions=extensions) as response:
+        told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+        return _reply(response.status, _capped(response.iter_stream()), told)
 
 
 def describe(error: Exception) -> str:
@@ -84,8 +104,16 @@ def describe(error: Exception) -> str:
     return f"the connection broke: {error}" if str(error) else f"the connection broke ({type(error).__name__})"
 
 
-class _Unreadable(Exception):
+class Unreadable(Exception):
     """A body that is no JSON document of a sensible size; the text says why."""
+
+
+class TooLong(Unreadable):
+    """A body longer than ``MAX_BODY``."""
+
+
+class Compressed(Unreadable):
+    """A body that was compressed although that was not asked for."""
 
 
 def _capped(chunks: Iterable[bytes]) -> bytes:
@@ -93,16 +121,18 @@ def _capped(chunks: Iterable[bytes]) -> bytes:
     for chunk in chunks:
         body += chunk
         if len(body) > MAX_BODY:
-            raise _Unreadable(f"the answer is longer than {MAX_BODY} bytes")
+            raise TooLong(f"the answer is longer than {MAX_BODY} bytes")
     return bytes(body)
 
 
-def _reply(status: int, body: bytes) -> Reply:
+def _reply(status: int, body: bytes, headers: dict[str, str]) -> Reply:
     try:
-        return Reply(status, json.loads(body))
+        return Reply(status, json.loads(body), headers)
     except (ValueError, RecursionError) as error:
         if status not in OK_STATUSES:
-            return Reply(status, None)
+            return Reply(status, None, headers)
+        if (coding := headers.get("content-encoding", "identity")) != "identity":
+            raise Compressed(f"the answer is compressed ({redact.text(coding)[:_SHOWN]!r})") from error
         # Redacted before it is cut: half a secret has no shape any more.
         start = redact.text(body[:_LOOKED_AT].decode("utf-8", errors="replace"))[:_SHOWN]
-        raise _Unreadable(f"the answer is no JSON, it begins {start!r}" if body else "the answer is empty") from error
+        raise Unreadable(f"the answer is no JSON, it begins {start!r}" if body else "the answer is empty") from error

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lmroute.config import decode
-from lmroute.config.provenance import undotted
+from lmroute.config.provenance import dotted, undotted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,8 +83,8 @@ class Context:
 
     @cached_property
     def all_providers(self) -> bool:
-        """Whether every selected profile could be read."""
-        return self._readable("providers")
+        """Whether every selected profile could be read, and none lies where its header did not put it."""
+        return self._readable("providers") and self._readable("provider")
 
     @cached_property
     def task(self) -> TaskSpec | None:
@@ -98,7 +98,8 @@ class Context:
 
     def _readable(self, *path: str) -> bool:
         """Whether nothing at, below or above a path has a finding."""
-        return not any(_meet(path, other) for other in self.unreadable)
+        told = undotted(dotted(path))  # as a finding's key tells it: a name may have dots and brackets of its own
+        return not any(_meet(told, other) for other in self.unreadable)
 
 
 def _meet(one: KeyPath, other: KeyPath) -> bool:

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from lmroute.config import complaints, schema
-from lmroute.config.interpolation import origin
+from lmroute.config.interpolation import origin, variables, without_values
 from lmroute.config.provenance import dotted, undotted
 from lmroute.diagnostics import Diagnostic, Related, Severity
 from lmroute.validate.context import Context
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lmroute.config.compose import Composition
+    from lmroute.config.marks import KeyPath
+
+_ABOUT_KEYS = "LMR102"
 
 
 def judge(composition: Composition) -> list[Diagnostic]:
@@ -27,7 +30,15 @@ def judge(composition: Composition) -> list[Diagnostic]:
     context = Context.of(composition, broken)
     loose = chain.from_iterable(check(context) for check in CONFIG_CHECKS)
     found = _at_their_origins([*broken, *loose], composition)
-    return ordered(replace(stamped(finding), overrides=composition.overrides) for finding in found)
+    read = variables(composition.written)
+    return ordered(replace(stamped(_veiled(finding, read)), overrides=composition.overrides) for finding in found)
+
+
+def _veiled(finding: Diagnostic, read: set[str]) -> Diagnostic:
+    """A finding that shows nothing of what stands in the environment variables that were read."""
+    if not read:
+        return finding
+    return replace(finding, message=without_values(finding.message, read), help=without_values(finding.help, read))
 
 
 def stamped(finding: Diagnostic) -> Diagnostic:
@@ -42,7 +53,7 @@ def ordered(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
 
 def _at_their_origins(findings: list[Diagnostic], composition: Composition) -> list[Diagnostic]:
     """What several keys have from one place by interpolation, said once, at that place."""
-    traced = [(origin(composition.written, undotted(finding.key)), finding) for finding in findings]
+    traced = [(_origin(finding, composition), finding) for finding in findings]
     told: dict[tuple[str, str, str], Diagnostic] = {}
     for source, finding in sorted(traced, key=lambda pair: dotted(pair[0]) != pair[1].key):  # origins speak first
         same = (finding.code, finding.message, dotted(source))
@@ -50,9 +61,23 @@ def _at_their_origins(findings: list[Diagnostic], composition: Composition) -> l
             used = Related(f"also used by {finding.key}", finding.location)
             told[same] = replace(first, related=(*first.related, used))
         else:
-            moved = dotted(source) != finding.key
-            told[same] = replace(finding, location=composition.locate(source)) if moved else finding
+            told[same] = finding if dotted(source) == finding.key else _moved(finding, source, composition)
     return list(told.values())
+
+
+def _origin(finding: Diagnostic, composition: Composition) -> KeyPath:
+    """Where what a finding is about is written: its value, or for an unknown key, the mapping that has it."""
+    path = undotted(finding.key)
+    if finding.code == _ABOUT_KEYS and path:
+        return (*origin(composition.written, path[:-1]), path[-1])
+    return origin(composition.written, path)
+
+
+def _moved(finding: Diagnostic, source: KeyPath, composition: Composition) -> Diagnostic:
+    """A finding about a key at the place of another one, from which it has its value."""
+    taken = Related(f"{finding.key} is taken from {dotted(source)}", finding.location)
+    place = composition.locate(source, key=finding.code == _ABOUT_KEYS)
+    return replace(finding, location=place, related=(*finding.related, taken))
 
 
 def worst(findings: Iterable[Diagnostic]) -> Severity | None:

@@ -12,7 +12,18 @@ from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from lmroute.diagnostics import Diagnostic, Severity
-from lmroute.validate.rules import policies, providers, tasks, tokens
+from lmroute.validate.rules import (
+    contract,
+    headers,
+    literals,
+    policies,
+    providers,
+    scalars,
+    syntax,
+    tasks,
+    tokens,
+    unread,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +44,9 @@ class Rule:
     Attributes:
         summary: what is wrong, in a few words.
         why: what would happen if nobody said so, and how to mend it.
+        severity: of what a running server says, the worst it can be: a rule may have another server that answers.
         of_file, of_config: the generators, if neither composing nor a schema nor a server says it.
+        of_server: a running server says it (``lmroute.health.live``).
     """
 
     code: str
@@ -42,6 +55,7 @@ class Rule:
     why: str
     of_file: tuple[FileCheck, ...] = ()
     of_config: tuple[ConfigCheck, ...] = ()
+    of_server: bool = False
 
 
 _ROWS = (
@@ -49,28 +63,33 @@ _ROWS = (
         "LMR001", _ERROR, "not valid YAML, or a key twice",
         "A file that cannot be read leaves out everything that stands in it. Of a key that stands twice, other YAML "
         "readers silently keep the last value.",
+        of_file=(syntax.readable,),
     ),
     Rule(
         "LMR002", _ERROR, "a profile without its `# @package` header",
         "Hydra puts a file at the key that its first comment line names. Without `# @package providers.<name>` on line "
         "1, a profile lands under `provider`, where two of them mix into one: the second one keeps the first one's "
         "token. A comment above the header hides it.",
+        of_file=(headers.placed,),
     ),
     Rule(
         "LMR003", _WARNING, "a value that YAML 1.1 and 1.2 read differently",
         "Hydra reads YAML 1.1, where `on` and `no` are booleans, 012 is 10 and 12:30 is 750. Editors and other "
         "checkers read 1.2, where they are not. Quotes say which is meant.",
+        of_file=(scalars.ambiguous,),
     ),
     Rule(
         "LMR004", _WARNING, "a file that is never read",
         "Hydra reads `.yaml` files only, and where two folders have a file of one name, the shipped one. A file of "
         "your own under such a name changes nothing, and nobody says so.",
+        of_file=(unread.never_read,),
     ),
     Rule(
         "LMR005", _ERROR, "a secret in the configuration",
         "Configuration is committed, printed and logged; Hydra alone writes what stands on a command line to four "
         "files. So a secret stands elsewhere and the configuration says where: {env: NAME}, {file: path}, "
         "{command: [op, read, …]} or {keyring: account}.",
+        of_file=(contract.kept, literals.none),
     ),
     Rule(
         "LMR006", _WARNING, "a suppression that suppresses nothing",
@@ -79,15 +98,18 @@ _ROWS = (
     Rule(
         "LMR101", _ERROR, "a required key or value is missing",
         "Without it there is nothing to run. `???` marks a value that must be given on the command line.",
+        of_file=(contract.kept,),
         of_config=(tasks.inputs,),
     ),
     Rule(
         "LMR102", _ERROR, "an unknown key",
         "A misspelt key would be ignored, and the default used in its place.",
+        of_file=(contract.kept,),
     ),
     Rule(
         "LMR103", _ERROR, "a bad value",
         "The value has the wrong type, is none of the known words, or is out of range.",
+        of_file=(contract.kept,),
         of_config=(providers.endpoints, policies.ranges, tasks.inputs),
     ),
     Rule(
@@ -158,6 +180,56 @@ _ROWS = (
         "The first call to this provider would be refused. A run stops on it before it begins; a check of files alone "
         "warns, for CI needs no keys.",
         of_config=(tokens.present,),
+    ),
+    Rule(
+        "LMR501", _ERROR, "a server is down or cannot be reached",
+        "Nobody answers at the provider's endpoint, or not within two seconds, in three tries; or the embedded "
+        "model cannot be started on this machine. Start the server or correct the endpoint. It is an error when a "
+        "rule has no other candidate that serves, else a warning.",
+        of_server=True,
+    ),
+    Rule(
+        "LMR502", _ERROR, "a token is missing or refused",
+        "The secret that `auth_token` refers to is not there, or the server answers 401 or 403 to it. Export the "
+        "variable, or make a new token; a server that wants none needs no `auth_token`. It is an error when a rule "
+        "has no other candidate that serves, else a warning.",
+        of_server=True,
+    ),
+    Rule(
+        "LMR503", _ERROR, "a server does not offer a configured model",
+        "A rule can choose the model, and the server does not list it. Load or download it there, correct the name "
+        "under `models`, or write `auto` to take what is loaded. It is an error when a rule has no other candidate "
+        "that serves, else a warning.",
+        of_server=True,
+    ),
+    Rule(
+        "LMR504", _WARNING, "context_window is larger than what the server gives",
+        "The model that answers takes fewer tokens than the profile promises: LM Studio, for one, loads models with"
+        " a smaller window than they could have. Long requests would be sent there and refused. Load the model with"
+        " a larger context, or write the real number. It is always a warning, because shorter requests are served.",
+        of_server=True,
+    ),
+    Rule(
+        "LMR505", _WARNING, "the server denies a declared capability",
+        "The profile says that its models call tools or see images, and the server says that this one does not. "
+        "Requests that need it would be routed there. Choose another model, or set the capability to false. It is "
+        "always a warning, because other requests are served.",
+        of_server=True,
+    ),
+    Rule(
+        "LMR506", _ERROR, "a server is not what its profile says",
+        "Something answers at the endpoint that is no LLM server of this type: a web page, a redirect, another "
+        "path, another protocol; or it lies further away than `locality` allows and was not dialled. Waiting does "
+        "not help; correct the profile. It is an error when a rule has no other candidate that serves, else a "
+        "warning.",
+        of_server=True,
+    ),
+    Rule(
+        "LMR507", _ERROR, "a server is throttled or degraded",
+        "The server turns requests away because there were too many, or it has a handicap: its model is still "
+        "loading, or the embedded model's weights have yet to be fetched. A throttled one is an error when a rule "
+        "has no other candidate that serves; everything else is a warning.",
+        of_server=True,
     ),
 )  # fmt: skip
 

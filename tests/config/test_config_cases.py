@@ -1,18 +1,14 @@
-"""The golden cases: ``cases/{valid,invalid}/<case>/`` holds what a user wrote and what lmroute must say.
+"""The valid cases: ``cases/valid/<case>/`` holds what a user wrote and what it composes to.
 
-``overrides.txt`` is the command line, one override a line; ``conf/`` the user's overlay. For a valid case
-each line of ``expected.txt`` is ``key = JSON value`` of the composed document; for an invalid one it is the
-whole report, in which ``<conf>`` stands for the shipped folder.
+``overrides.txt`` is the command line, one override a line; ``conf/`` the user's overlay; each line of ``expected.txt``
+is ``key = JSON value`` of the composed document. What is wrong has its cases in tests/golden.
 """
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 
-from lmroute.config import paths
-from lmroute.errors import ConfigError
 from lmroute.validate import load
 
 CASES = Path(__file__).with_name("cases")
@@ -46,14 +42,5 @@ def test_a_valid_case_composes_to_what_it_expects(case, overrides):
         assert node == json.loads(value), key
 
 
-@pytest.mark.parametrize("case", cases("invalid"))
-def test_an_invalid_case_is_reported_as_it_expects(case, overrides):
-    with pytest.raises(ConfigError) as raised:
-        load(overrides)
-    report = str(raised.value).replace(str(paths.shipped("conf")), "<conf>")
-    assert re.sub(r"<conf>\S+", lambda path: path[0].replace("\\", "/"), report) == expected(case)
-
-
-def test_there_are_cases_of_both_kinds():
+def test_there_are_cases():
     assert len(cases("valid")) >= 5
-    assert len(cases("invalid")) >= 10

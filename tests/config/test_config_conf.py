@@ -113,7 +113,8 @@ def test_any_provider_goes_with_any_policy_that_does_not_forbid_it(provider, pol
 def test_a_file_begins_with_its_package_and_names_its_schema(file):
     lines = file.read_text(encoding="utf-8").splitlines()
     group = file.parent.name if file.parent != CONF else "config"
-    package = {"provider": f"# @package providers.{file.stem}", "adapter": "# @package _global_"}.get(group)
+    headers = {"provider": f"providers.{file.stem}", "adapter": "_global_", "experiment": "_global_"}
+    package = f"# @package {headers[group]}" if group in headers else ""
     if package:
         assert lines.pop(0) == package, "Hydra takes the header only from the first line"
     match = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", lines[0])

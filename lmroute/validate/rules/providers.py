@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from lmroute.config import packages
 from lmroute.config.complaints import selection
 from lmroute.config.localities import contradiction
 from lmroute.config.paths import options
@@ -28,29 +29,40 @@ def some_provider(context: Context) -> Iterator[Diagnostic]:
 
 def one_file_a_profile(context: Context) -> Iterator[Diagnostic]:
     """LMR202: two chosen files write one profile, the second over the first, secrets and all."""
+    for first, second in _clashes(context):
+        yield Diagnostic(
+            "LMR202",
+            f"{first.file.name} and {second.file.name} both write this profile; their keys are mixed",
+            second.place,
+            dotted(second.package),
+            _apart(first if first.file.stem != second.package[-1] else second),
+            related=(Related("also written by", first.place),),
+        )
+
+
+def _clashes(context: Context) -> Iterator[tuple[Source, Source]]:
     writers: dict[KeyPath, Source] = {}
     for source in context.composition.trace.sources:
-        if source.group != "provider":
-            continue
-        first = writers.setdefault(source.package, source)
-        if first is not source:
-            message = f"{first.file.name} and {source.file.name} both write this profile; their keys are mixed"
-            advice = (
-                f"begin each file with its own header: # @package providers.{source.file.stem}"
-                if source.package[:1] != ("providers",) or source.file.stem != source.package[-1]
-                else f"give one of them another name: +provider@providers.NAME={source.file.stem}"
-            )
-            yield Diagnostic(
-                "LMR202", message, source.place, dotted(source.package), advice,
-                related=(Related("also written by", first.place),),
-            )  # fmt: skip
+        if source.group == "provider":
+            first = writers.setdefault(source.package, source)
+            if first is not source:
+                yield first, source
+
+
+def _apart(source: Source) -> str:
+    """How a file that stands at another profile's key gets a key of its own."""
+    name = source.file.stem
+    if "@" in source.chosen_by:  # an alias: the command line or a defaults list chose the key
+        return f"give it a key of its own: +provider@providers.NAME={name}"
+    return f"begin {source.file.name} with its own header: {packages.line(packages.belongs('provider', name))}"
 
 
 def identities(context: Context) -> Iterator[Diagnostic]:
     """LMR307: a profile stands under another name than its id, and policies would look for it in vain."""
+    mixed = {second.package for _, second in _clashes(context)}
     for name, profile in context.providers.items():
         path = ("providers", name, "id")
-        if profile.id != name:
+        if profile.id != name and path[:-1] not in mixed:
             message = f"the id '{profile.id}' stands under '{name}'"
             advice = f"policies know it as '{name}': {dotted(path)}={name}"
             yield Diagnostic("LMR307", message, context.locate(path), dotted(path), advice)

@@ -1,0 +1,63 @@
+"""``lmroute validate --live``: what the servers of a composition say, added to what its files say."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lmroute.config.compose import compose
+from lmroute.config.decode import decode
+from lmroute.diagnostics import Report, Severity
+from lmroute.errors import ConfigError
+from lmroute.health.live import check, to_probe, verdicts
+from lmroute.providers.probe import probe_all
+from lmroute.validate.pipeline import judge, ordered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lmroute.config.compose import Composition
+    from lmroute.diagnostics import Diagnostic
+
+_NO_SECRET, _NO_ENTRY = "LMR401", "LMR502"
+
+
+def ask(report: Report, overrides: Sequence[str], *, quiet: bool = False) -> tuple[Report, list[str]]:
+    """Ask the servers of a composition, the defaults' when there are no overrides.
+
+    Returns the report with what they say, and a line about each rule of the policy. A composition with errors says
+    who to ask for nothing, so nobody is asked.
+    """
+    try:
+        composition = compose(overrides)
+    except ConfigError:
+        return report, _unasked(quiet)
+    found = judge(composition)
+    if any(finding.severity is Severity.ERROR for finding in found):
+        return report, _unasked(quiet)
+    told, lines, asked = _told(composition, quiet)
+    # Whoever asks the servers has the keys for them.
+    missing = [replace(finding, severity=Severity.ERROR) for finding in found if finding.code == _NO_SECRET]
+    places = {finding.location for finding in missing}
+    kept = [f for f in report.diagnostics if f.code != _NO_SECRET or f.location not in places]
+    fresh = [f for f in told if f.code != _NO_ENTRY or f.location not in places]  # would say it twice
+    merged = ordered([*kept, *missing, *fresh])
+    return Report(tuple(merged), {**report.checked, "servers": asked}), lines
+
+
+def _told(composition: Composition, quiet: bool) -> tuple[list[Diagnostic], list[str], int]:
+    stack = decode(composition.document)
+    profiles = to_probe(stack)
+    if not quiet:
+        print(f"asking {', '.join(profile.id for profile in profiles)} …", file=sys.stderr, flush=True)
+    results = probe_all(profiles)
+    findings = check(stack, composition.locate, results)
+    told = [replace(finding, overrides=composition.overrides) for finding in findings]
+    return told, [str(verdict) for verdict in verdicts(stack, results)], len(profiles)
+
+
+def _unasked(quiet: bool) -> list[str]:
+    if not quiet:
+        print("no server was asked: the composition has errors", file=sys.stderr)
+    return []

@@ -1,0 +1,130 @@
+"""Command lines to what is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lmroute.config.compose import Composition, compose, jobs
+from lmroute.config.provenance import undotted
+from lmroute.errors import ConfigError
+from lmroute.validate.pipeline import judge, stamped
+from lmroute.validate.sampling import EXPERIMENT
+from lmroute.validate.variants import Variants, profiles_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from lmroute.diagnostics import Diagnostic
+    from lmroute.validate.files import File
+    from lmroute.validate.sampling import Choice
+
+_Findings: TypeAlias = "tuple[Diagnostic, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is wrong with a command line. Without a composition, it cannot be composed."""
+
+    overrides: tuple[str, ...]
+    findings: _Findings
+    composition: Composition | None = None
+
+
+def asked(overrides: Sequence[str], *, multirun: bool) -> Iterator[Outcome]:
+    """The outcome of a command line, or of each job of its sweep."""
+    given = tuple(overrides)
+    try:
+        sweep = [tuple(job) for job in jobs(given)] if multirun else [given]
+    except ConfigError as error:
+        yield _refused(given, error)
+        return
+    for words in sweep:
+        yield _outcome(words, partial(compose, words))
+
+
+def sampled(choices: Iterable[Choice], files: Sequence[File]) -> Iterator[Outcome]:
+    """The outcomes of command lines that nobody typed, the defaults first.
+
+    Such a command line is a template: a key that waits for its value is no mistake, nor is a secret that this machine
+    may never need, nor that an option does not go with the defaults of another group, as long as it goes with some.
+    """
+    variants: Variants | None = None
+    for choice in choices:
+        for outcome in _outcomes(choice, variants):
+            if choice.option is None and outcome.composition:
+                variants = Variants(outcome.composition, files)
+            found = _complete(outcome)
+            if choice.option and choice.option.group != EXPERIMENT:
+                found = _unpaired(found, outcome, files)
+            yield replace(outcome, findings=found)
+
+
+def _complete(outcome: Outcome) -> _Findings:
+    """What is wrong whatever is still added on the command line."""
+    return tuple(finding for finding in outcome.findings if not _is_left_open(finding, outcome.composition))
+
+
+def _unpaired(findings: _Findings, outcome: Outcome, files: Sequence[File]) -> _Findings:
+    """What is wrong whichever providers a policy is chosen with; nobody has chosen yet."""
+    pairing = {"LMR304"}
+    if any(finding.code == "LMR302" for finding in findings) and not _suits_nobody(outcome, files):
+        pairing.add("LMR302")
+    return tuple(finding for finding in findings if finding.code not in pairing)
+
+
+def _suits_nobody(outcome: Outcome, files: Sequence[File]) -> bool:
+    """Whether the policy could not choose any provider, were all of them selected."""
+    if outcome.composition is None:
+        return False
+    profiles = {name: profile for file in files for name, profile in profiles_in(file).items()}
+    everybody = replace(outcome.composition, document={**outcome.composition.document, "providers": profiles})
+    return any(finding.code == "LMR302" for finding in judge(everybody))
+
+
+def _outcomes(choice: Choice, variants: Variants | None) -> Iterator[Outcome]:
+    words, option = choice.overrides, choice.option
+    if option and _sweeps(option.reading.document):
+        return asked(words, multirun=True)
+    return iter(
+        [_outcome(words, partial(variants.of, option, words) if variants and option else partial(compose, words))]
+    )
+
+
+def _sweeps(document: Any) -> bool:
+    """Whether an experiment is a sweep, of which each job is one of its own."""
+    hydra = document.get("hydra") if isinstance(document, dict) else None
+    return isinstance(hydra, dict) and "sweeper" in hydra
+
+
+def _outcome(overrides: tuple[str, ...], make: Callable[[], Composition]) -> Outcome:
+    try:
+        composition = make()
+    except ConfigError as error:
+        return _refused(overrides, error)
+    return Outcome(overrides, tuple(judge(composition)), composition)
+
+
+def _refused(overrides: tuple[str, ...], error: ConfigError) -> Outcome:
+    return Outcome(overrides, tuple(replace(stamped(finding), overrides=overrides) for finding in error.diagnostics))
+
+
+def _is_left_open(finding: Diagnostic, composition: Composition | None) -> bool:
+    """Whether a finding says no more than that a template is not complete, or not for this machine."""
+    if finding.code == "LMR401":
+        return True
+    return finding.code == "LMR101" and composition is not None and _stands(composition.document, finding.key)
+
+
+def _stands(document: object, key: str) -> bool:
+    """Whether a key is there, whatever its value: a key that is missing is a mistake in a file."""
+    node = document
+    for step in undotted(key):
+        if isinstance(node, dict) and step in node:
+            node = node[step]
+        elif isinstance(node, list) and step.isdecimal() and int(step) < len(node):
+            node = node[int(step)]
+        else:
+            return False
+    return True
