@@ -85,8 +85,8 @@ def diagnostics(breach: Breach, locate: Locate) -> Iterator[Diagnostic]:
     """The findings a breach amounts to: one, or one for each missing or unknown key."""
     match breach.keyword:
         case "required":
-            missing = [(*breach.path, name) for name in breach.expected if name not in breach.instance]
-            yield from (_missing(path, locate) for path in missing)
+            missing = [name for name in breach.expected if name not in breach.instance]
+            yield from (_missing((*breach.path, name), locate) for name in missing if not _misspelt(name, breach))
         case "additionalProperties":
             known = breach.schema["properties"]
             unknown = {(*breach.path, str(key)): value for key, value in breach.instance.items() if key not in known}
@@ -99,6 +99,12 @@ def diagnostics(breach: Breach, locate: Locate) -> Iterator[Diagnostic]:
             path = (*breach.path, str(breach.instance)) if breach.of_name else breach.path
             place = locate(path, key=breach.of_name)
             yield Diagnostic("LMR103", _message(breach), place, dotted(path), _advice(breach))
+
+
+def _misspelt(name: str, breach: Breach) -> bool:
+    """Whether a missing key is there under another spelling, which is told as an unknown key with this as its fix."""
+    others = (str(key) for key in breach.instance if key not in breach.expected)
+    return any(did_you_mean(other, [name]) for other in others)
 
 
 def _missing(path: KeyPath, locate: Locate) -> Diagnostic:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmroute.config import malformed, paths, yaml11
+from lmroute.config import defaults, malformed, paths, yaml11
 from lmroute.config.provenance import COMMAND_LINE, Locate, dotted, undotted
 from lmroute.config.secrecy import masked, names_secret, scrubbed
 from lmroute.diagnostics import Diagnostic, Location
@@ -66,7 +66,7 @@ def unparsable(override: str, message: str) -> Diagnostic:
 def missing_option(group: str, name: str, known: Sequence[str], overrides: Sequence[str]) -> Diagnostic:
     """A file that a group does not have."""
     override = override_of(group, overrides)
-    place = _command_line(masked(override)) if override else Location(paths.shown(paths.shipped("conf")))
+    place = _command_line(masked(override)) if override else defaults.place_of(group, name)
     listed = f"there are {', '.join(known)}" if known else f"there is no group '{group}'"
     return Diagnostic(
         code="LMR201",

@@ -10,7 +10,6 @@ from omegaconf.errors import OmegaConfBaseException
 from lmroute.config.interpolation import Unresolved
 
 if TYPE_CHECKING:
-
     from lmroute.config.marks import KeyPath
 
 _DEEPEST = 100

@@ -37,12 +37,12 @@ def sample(files: Sequence[File], unsound: Collection[File] = ()) -> list[Choice
     not hide what is wrong with the others. Nothing at all when there is no composing without them.
     """
     root = next((file for file in files if file.contract == "config"), None)
-    if root is None or root in unsound:
+    if root is None or not isinstance(root.reading.document, dict):
         return []
     options = {(file.group, file.name): file for file in reversed(files) if file.path.suffix == ".yaml"}
     sound = {key: options[key] for key in sorted(options) if options[key] not in unsound}
     defaults = default_options(root)
-    chosen = {group: _without(options.keys() - sound.keys(), group, names, sound) for group, names in defaults.items()}
+    chosen = {group: _sound(group, names, sound) for group, names in defaults.items()}
     if any(defaults[group] and not names for group, names in chosen.items()):
         return []
     words = {group: _override(group, names) for group, names in chosen.items() if names != defaults[group]}
@@ -100,12 +100,10 @@ def words_of(text: str) -> set[str]:
     return set(_WORD.findall(text))
 
 
-def _without(broken: Collection[tuple[str, str]], group: str, names: list[str], sound: _Options) -> list[str]:
-    """Options of a group without the broken ones; when none is left, the first one that is not broken."""
-    left = [name for name in names if (group, name) not in broken]
-    if left == names:
-        return names
-    return left or [name for other, name in sound if other == group][:1]
+def _sound(group: str, names: list[str], sound: _Options) -> list[str]:
+    """Options of a group without those that are broken or not there; when none is left, the first sound one."""
+    left = [name for name in names if (group, name) in sound]
+    return left or [name for other, name in sound if names and other == group][:1]
 
 
 def _override(group: str, names: list[str]) -> str:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     _Own: TypeAlias = Mapping[File, list[Diagnostic]]
 
-UNSOUND = {"LMR001", "LMR002"}
-"""What keeps a file from taking part in a composition: it cannot be read, or lands where it does not belong."""
+UNSOUND = {"LMR001", "LMR002", "LMR204"}
+"""What keeps a file from taking part in a composition: it cannot be read, lands where it does not belong, or asks for
+what is not there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from lmroute.diagnostics import Diagnostic, Severity
 from lmroute.validate.rules import (
     contract,
+    defaults,
     headers,
     literals,
     policies,
@@ -126,6 +127,12 @@ _ROWS = (
     Rule(
         "LMR203", _ERROR, "an interpolation that leads nowhere",
         "`${key}` refers to a key that no chosen file has, to an environment variable that is not set, or to itself.",
+    ),
+    Rule(
+        "LMR204", _ERROR, "a defaults list chooses what is not there",
+        "Hydra stops at the first name in a `defaults` list that it does not find, so nothing that needs this file "
+        "can be composed. In an experiment, groups begin with a slash: `override /provider: …`.",
+        of_file=(defaults.there,),
     ),
     Rule(
         "LMR301", _ERROR, "a rule names what is not there",
