@@ -37,11 +37,12 @@ def sample(files: Sequence[File], unsound: Collection[File] = ()) -> list[Choice
     not hide what is wrong with the others. Nothing at all when there is no composing without them.
     """
     root = next((file for file in files if file.contract == "config"), None)
-    if root is None or not isinstance(root.reading.document, dict):
+    if root is None or root in unsound:
         return []
     options = {(file.group, file.name): file for file in reversed(files) if file.path.suffix == ".yaml"}
     sound = {key: options[key] for key in sorted(options) if options[key] not in unsound}
-    defaults = default_options(root)
+    groups = {group for group, _ in options if group}
+    defaults = {group: names for group, names in default_options(root).items() if group in groups}
     chosen = {group: _sound(group, names, sound) for group, names in defaults.items()}
     if any(defaults[group] and not names for group, names in chosen.items()):
         return []

@@ -120,7 +120,7 @@ def _examined(request: Request, files: Sequence[File], scope: _Scope) -> tuple[_
 def _sampled(own: _Own, scope: _Scope) -> list[Outcome]:
     from lmroute.validate.compositions import sampled  # noqa: PLC0415  Hydra waits until it is needed
 
-    choices = sample(list(own), {file for file, findings in own.items() if _unsound(findings)})
+    choices = sample(list(own), {file for file, findings in own.items() if _keeps_away(file, findings)})
     return list(sampled([choice for choice in choices if scope.concerns(choice)], list(own)))
 
 
@@ -129,6 +129,11 @@ def _files_of(outcome: Outcome, files: Sequence[File]) -> list[File]:
         return mentioned(files, outcome.overrides)
     sources = {source.file for source in outcome.composition.trace.sources}
     return [file for file in files if file.path in sources]
+
+
+def _keeps_away(file: File, findings: Iterable[Diagnostic]) -> bool:
+    """Whether a file cannot take part in any composition. In config.yaml, another choice stands in for a wrong one."""
+    return _unsound(finding for finding in findings if file.contract != "config" or finding.code != "LMR204")
 
 
 def _unsound(findings: Iterable[Diagnostic]) -> bool:

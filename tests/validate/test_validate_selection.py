@@ -86,9 +86,10 @@ def test_a_policy_goes_with_the_providers_that_it_names(overlay):
 
 
 def test_experiments_are_composed(overlay):
-    overlay(experiment__mine="# @package _global_\ndefaults:\n  - override /provider: qqq\n")
+    choices = "  - override /provider: openai\n  - override /routing: local_only\n"
+    overlay(experiment__mine=f"# @package _global_\ndefaults:\n{choices}")
     report = check()
-    assert {(code, overrides) for code, _, overrides in told(report)} == {("LMR201", ("+experiment=mine",))}
+    assert {(code, overrides) for code, _, overrides in told(report)} == {("LMR302", ("+experiment=mine",))}
     assert report.checked["compositions"] == 26
 
 
