@@ -38,8 +38,9 @@ schemas: $(VENV)/.installed-dev ## schemas/v1/authoring made anew; refused when 
 	@$(BIN)/python tests/schemas/strictness.py
 	@$(BIN)/python -m lmroute.config.authoring
 
-bench: $(VENV)/.installed-dev ## what routing costs, side by side with its peers
+bench: $(VENV)/.installed-dev ## what routing costs beside its peers, and a check beside an import of Hydra
 	@$(BIN)/python benchmarks/overhead.py
+	@$(BIN)/python benchmarks/validate.py
 
 clean: ## remove what make made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* dist
