@@ -100,20 +100,13 @@ class Write:
 
 @dataclass(slots=True)
 class _Node:
-    """Who wrote a key last.
-
-    Attributes:
-        below: stands in for the keys in it that nobody wrote by themselves.
-        was_container: a mapping or list stood here before. OmegaConf writes through a reference in such a place, and
-            over one elsewhere.
-    """
+    """Who wrote a key last. ``below`` stands in for the keys in it that nobody wrote by themselves."""
 
     value: Any
     mark: Mark
     below: Mark
     children: dict[str, _Node] = field(default_factory=dict)
     deleted: bool = False
-    was_container: bool = False
 
 
 class Provenance:
@@ -157,17 +150,14 @@ def _replay(root: _Node, write: Write) -> None:
     node = root
     for depth, step in enumerate(way, start=1):  # what has to be made on the way is the writer's too
         child = node.children.setdefault(step, _Node({}, write.mark, write.mark))
-        there = _referred(root, child, write.path[:depth]) if child.was_container else child
+        # OmegaConf writes over a reference on its way, but deletes what it refers to.
+        there = _referred(root, child, write.path[:depth]) if write.deletes else child
         if not isinstance(there.value, dict | list):  # no room for keys: a mapping takes its place
             there = node.children[step] = _Node({}, write.mark, write.mark)
         node = there
     before = node.children.get(last)
     if before is None or before.deleted or not write.merges or not _takes_more(before.value, write.by):
-        kept = before is not None and not before.deleted
-        was_container = kept and (before.was_container or isinstance(before.value, dict | list))
-        node.children[last] = _Node(
-            write.value, write.mark, write.mark, deleted=write.deletes, was_container=was_container
-        )
+        node.children[last] = _Node(write.value, write.mark, write.mark, deleted=write.deletes)
         return
     # A reference that a file merges a mapping into has brought keys of its own; they stay where it stands.
     if isinstance(before.value, dict) and before.below is before.mark:
@@ -181,7 +171,7 @@ def _takes_more(value: Any, by: Source | Setting) -> bool:
 
 
 def _referred(root: _Node, node: _Node, path: KeyPath) -> _Node:
-    """The node that is really written into: OmegaConf follows references to mappings on its way."""
+    """The node that a reference stands for, or the node itself."""
     seen: list[_Node] = []
     while node not in seen and (there := target(node.value, path)) is not None:
         seen.append(node)
