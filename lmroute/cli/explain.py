@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lmroute.cli.codes import code_of
 from lmroute.cli.output import colored, emit
 from lmroute.diagnostics import Severity
-from lmroute.validate.reporters.color import BOLD, CYAN, OF, painter
+from lmroute.validate.reporters.color import BOLD, CYAN, STYLE_OF, painter
 from lmroute.validate.table import RULES
 
 if TYPE_CHECKING:
@@ -46,14 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
 def _table() -> str:
     paint = painter(colored())
     rows = [
-        f"{rule.code}  {paint(f'{_severity(rule):<16}', OF[rule.severity])} {rule.summary}" for rule in RULES.values()
+        f"{rule.code}  {paint(f'{_severity(rule):<16}', STYLE_OF[rule.severity])} {rule.summary}"
+        for rule in RULES.values()
     ]
     return "\n".join([*rows, "", "'lmroute explain CODE' tells more, with examples.", ""])
 
 
 def _explained(rule: Rule) -> Iterator[str]:
     paint = painter(colored())
-    yield f"{paint(rule.code, OF[rule.severity])}: {paint(rule.summary, BOLD)} ({_severity(rule)})"
+    yield f"{paint(rule.code, STYLE_OF[rule.severity])}: {paint(rule.summary, BOLD)} ({_severity(rule)})"
     yield ""
     yield textwrap.fill(rule.why, _WIDTH, break_long_words=False, break_on_hyphens=False)
     shown = _examples(rule)

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Make it, after every check and every question."""
     planned = plan(arguments.folder.absolute())
     if arguments.dry_run:
-        return _tell(planned)
+        return _tell_what_would_be(planned)
     kept = _kept([item for item in planned if item.state is State.DIFFERENT], arguments)
     if kept is None:
         return FINDING
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{'made' if item.state is State.NEW else 'replaced':<10}{item.piece.name}")
     for item in kept:
         print(f"{'kept':<10}{item.piece.name}")
-    _end(planned, arguments.folder)
+    _tell_what_is_next(planned, arguments.folder)
     return 0
 
 
@@ -82,20 +82,20 @@ def _agreed(item: Planned) -> bool:
         raise
 
 
-def _tell(planned: Sequence[Planned]) -> int:
-    """What would be done."""
+def _tell_what_would_be(planned: Sequence[Planned]) -> int:
+    """Print it for ``--dry-run``."""
     for item in planned:
         if item.state is State.NEW:
             print(f"would make {item.piece.name}")
         elif item.state is State.DIFFERENT:
             print(f"would replace {item.piece.name}, if you agree:\n{redact.text(item.diff)}")
-    _end_notes(planned)
+    _tell_what_is_left(planned)
     return 0
 
 
-def _end(planned: Sequence[Planned], folder: Path) -> None:
-    """What is left to the user."""
-    _end_notes(planned)
+def _tell_what_is_next(planned: Sequence[Planned], folder: Path) -> None:
+    """What is to be added by hand, and in a new project what to type first."""
+    _tell_what_is_left(planned)
     if any(item.state is State.NEW and item.piece.kind is Kind.EXAMPLE for item in planned):
         print(_NEXT.format(cd="" if folder.absolute() == Path.cwd() else f"cd {folder}; "))
         if (repository := _repository_above(folder.absolute())) is not None:
@@ -111,7 +111,8 @@ def _repository_above(folder: Path) -> Path | None:
     return None if root == folder else root
 
 
-def _end_notes(planned: Sequence[Planned]) -> None:
+def _tell_what_is_left(planned: Sequence[Planned]) -> None:
+    """What is to be added by hand to files of other tools."""
     if all(item.state is State.SAME for item in planned):
         print("everything is there already")
     for item in planned:

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from lmroute.config.compose import Composition
     from lmroute.diagnostics import Diagnostic
 
-_NO_SECRET, _NO_ENTRY = "LMR401", "LMR502"
+_NO_SECRET, _NO_TOKEN = "LMR401", "LMR502"
 
 
 def ask(report: Report, overrides: Sequence[str], *, quiet: bool = False) -> tuple[Report, list[str]]:
     """Ask the servers of a composition, the defaults' when there are no overrides.
 
-    Returns the report with what they say, and a line about each rule of the policy. A composition with errors says
-    who to ask for nothing, so nobody is asked.
+    Returns the report with what they say, and a line about each rule of the policy. Of a composition with errors
+    nobody is asked.
     """
     try:
         composition = compose(overrides)
@@ -41,7 +41,7 @@ def ask(report: Report, overrides: Sequence[str], *, quiet: bool = False) -> tup
     missing = [replace(finding, severity=Severity.ERROR) for finding in found if finding.code == _NO_SECRET]
     places = {finding.location for finding in missing}
     kept = [f for f in report.diagnostics if f.code != _NO_SECRET or f.location not in places]
-    fresh = [f for f in told if f.code != _NO_ENTRY or f.location not in places]  # would say it twice
+    fresh = [f for f in told if f.code != _NO_TOKEN or f.location not in places]  # would say it twice
     merged = ordered([*kept, *missing, *fresh])
     return Report(tuple(merged), {**report.checked, "servers": asked}), lines
 

@@ -1,6 +1,12 @@
 """Configuration as text and as data: where files lie, what composing makes of them, where each value came from.
 
-``compose`` is Hydra's only room; ``schema`` holds a document against ``schemas/v1``; ``decode`` makes the words of
-``lmroute.model`` out of it. What they find are ``Diagnostic``s with file, line and column, or with the override.
-Whether the whole makes sense is judged in ``lmroute.validate``, which is also the front door.
+    a file    paths (where), packages and defaults (how it joins others), yaml11 (as Hydra reads it), nodes, comments,
+              malformed; yaml12 (as others read it)
+    together  compose, resolution, tracing, refusals, launch: the only modules that import Hydra or OmegaConf
+    a place   marks (in a file), provenance (in a composition), interpolation, history (``lmroute why``)
+    a form    schema, authoring (of one file), breaches; decode and predicates make the words of ``lmroute.model``
+    in words  complaints, secrecy (what of the user's input may be shown)
+
+What they find are ``Diagnostic``s with file, line and column, or with the override. Whether the whole makes sense is
+judged in ``lmroute.validate``, which is also the front door.
 """

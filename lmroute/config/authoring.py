@@ -12,10 +12,12 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lmroute.config import packages
 from lmroute.config.paths import shipped
 from lmroute.config.schema import Schema, schema
 
-GROUPS = ("config", "provider", "routing", "task", "adapter", "experiment")
+GROUPS = ("config", *packages.GROUPS)
+"""The kinds of files: config.yaml itself, and the files of each group."""
 
 _ABOUT = ("description", "examples")
 _ASKING = ("required", "oneOf")

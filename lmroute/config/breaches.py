@@ -45,8 +45,6 @@ _BOUNDS = {
     "const": "is not {}",
     "not": "cannot stand here",
 }
-
-
 _CHOICES = {("provider",), ("routing",), ("task",)}
 """What is chosen in a defaults list, and easily written where the chosen file's own keys go."""
 

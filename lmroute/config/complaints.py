@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from lmroute.config.marks import KeyPath
 
-
 REFERENCE = "secrets are references: auth_token: {env: NAME}"
+"""The advice for a secret that is written out, wherever it is found."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

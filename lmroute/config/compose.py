@@ -1,4 +1,4 @@
-"""Composition: group files and command-line overrides to one document. The only file that knows Hydra.
+"""Composition: group files and command-line overrides to one document.
 
 Hydra keeps one application's state in process-wide singletons. What is needed here is its config loader,
 which keeps none: it is made once, in a session that puts back what it found, and then composes in any thread,
@@ -11,7 +11,6 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -25,18 +24,17 @@ from hydra.types import RunMode
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from lmroute.config.paths import options, overlays, shipped
-from lmroute.config.provenance import Locate, Provenance, Setting, Source, Trace, undotted
+from lmroute.config.paths import overlays, shipped
+from lmroute.config.provenance import Locate, Provenance, Trace
 from lmroute.config.refusals import refused
 from lmroute.config.resolution import resolved
+from lmroute.config.tracing import folders_of, trace
 from lmroute.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from hydra._internal.defaults_list import DefaultsList
     from hydra.core.config_loader import ConfigLoader
-    from hydra.core.default_element import ResultDefault
 
     from lmroute.config.marks import KeyPath
 
@@ -83,12 +81,12 @@ def compose(overrides: Sequence[str] = ()) -> Composition:
     words = [*searchpath(given), *given]
     with _complaining(given):
         config = _load(given)
-    folders = _folders(config.hydra.runtime.config_sources)
+    folders = folders_of(config.hydra.runtime.config_sources)
     with open_dict(config):
         del config["hydra"]
 
     def traced() -> Trace:
-        return _trace(_loader(), _ROOT, words, folders)
+        return trace(_loader(), _ROOT, words, folders)
 
     return _composition(config, given, traced)
 
@@ -109,7 +107,7 @@ def adopt(config: Mapping[str, Any]) -> Composition:
 
     def traced() -> Trace:
         words = [*job.overrides.hydra, *job.overrides.task]
-        return _trace(loader, job.job.config_name, words, _folders(job.runtime.config_sources))
+        return trace(loader, job.job.config_name, words, folders_of(job.runtime.config_sources))
 
     return _composition(config, tuple(job.overrides.task), traced)
 
@@ -200,55 +198,6 @@ def _composition(config: DictConfig, overrides: tuple[str, ...], traced: Callabl
     written: Any = OmegaConf.to_container(config)
     plain, raw = ({str(key): value for key, value in part.items() if key != "hydra"} for part in (document, written))
     return Composition(plain, raw, overrides, faults, traced)
-
-
-def _folders(sources: Any) -> tuple[Path, ...]:
-    """The search path of a composition, as far as it consists of folders."""
-    return tuple(Path(source.path) for source in sources if source.schema == "file")
-
-
-def _trace(loader: ConfigLoader, name: str | None, words: list[str], folders: tuple[Path, ...]) -> Trace:
-    found = loader.compute_defaults_list(name, words, RunMode.RUN)
-    sources = [
-        Source(file, undotted(default.package or ""), _group(default.config_path), _chooser(default, words, found))
-        for default in found.defaults
-        if default.config_path and (file := _file(default.config_path, folders))
-    ]
-    settings = [
-        Setting(undotted(override.key_or_group), override.value(), override.input_line, override.is_delete())
-        for override in found.config_overrides
-        if not override.is_hydra_override()
-    ]
-    unchosen = {word[1:] for word in words if word.startswith("~")} - {source.group for source in sources}
-    dropped = [Setting((group,), None, f"~{group}", deletes=True) for group in unchosen if options(group)]
-    return Trace(tuple(sources), (*selections(words), *dropped, *settings))
-
-
-def selections(words: Sequence[str]) -> list[Setting]:
-    """What the group choices set: no file is "the providers", so the override that selects them says what they are."""
-    return [Setting(("providers",), {}, word) for word in words if word.startswith("provider=")]
-
-
-def _group(config_path: str) -> str:
-    return config_path.rpartition("/")[0]
-
-
-def _chooser(default: ResultDefault, words: Sequence[str], found: DefaultsList) -> str:
-    """The override or the file that has a file take part; empty for the root."""
-    if default.is_self:
-        return ""
-    group = _group(default.config_path or "")
-    key = default.override_key or group
-    by_file = found.overrides.override_metadata.get(key)
-    if by_file and by_file.containing_config_path:
-        return f"{by_file.containing_config_path}.yaml"
-    named = [word for word in words if word.lstrip("+").partition("=")[0] in {key, group}]
-    return named[-1] if named else f"{default.parent}.yaml"
-
-
-def _file(config_path: str, folders: tuple[Path, ...]) -> Path | None:
-    name = config_path if config_path.endswith(".yaml") else f"{config_path}.yaml"
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 @contextmanager

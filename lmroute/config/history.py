@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from lmroute.config import complaints, schema
 from lmroute.config.decode import decode
-from lmroute.config.interpolation import origin, references, target, variables, without_values
+from lmroute.config.interpolation import origin, references, target, variables
 from lmroute.config.paths import options
 from lmroute.config.provenance import COMMAND_LINE, UNKNOWN, Setting, Source, at, dotted, inside, present, undotted
-from lmroute.config.secrecy import displayed, masked
+from lmroute.config.secrecy import displayed, masked, without_values
 from lmroute.diagnostics import Diagnostic, Location
 from lmroute.errors import ConfigError
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from lmroute.config.marks import KeyPath
 
 _WHOLE = re.compile(r"\$\{\s*(\.*)([\w-]+(?:[.\[\]]+[\w-]+)*\]?)\s*\}")
 """A value that is nothing but a reference to another key: dots for where it starts from, then the key."""
 
-
-_SHORTEST, _CUT = 6, 40
 _VARIABLE = re.compile(r"\$\{\s*oc\.env:\s*([^\s,{}]+)")
 
 
@@ -54,6 +48,14 @@ def references(value: Any, path: KeyPath) -> list[tuple[str, KeyPath]]:
     return [(reference[0], _absolute(reference, path)) for reference in found]
 
 
+def variables(written: Any) -> set[str]:
+    """The environment variables that a document reads: ``${oc.env:NAME}``."""
+    if isinstance(written, str):
+        return set(_VARIABLE.findall(written))
+    inner = written.values() if isinstance(written, dict) else written if isinstance(written, list) else ()
+    return set().union(*map(variables, inner))
+
+
 def _absolute(reference: re.Match[str], path: KeyPath) -> KeyPath:
     dots, key = reference.groups()
     start = path[: max(len(path) - len(dots), 0)] if dots else ()
@@ -86,26 +88,3 @@ def _nodes(node: Any, path: KeyPath) -> list[Any]:
         node = found[0]
         nodes.append(node)
     return nodes
-
-
-def variables(written: Any) -> set[str]:
-    """The environment variables that a document reads: ``${oc.env:NAME}``."""
-    if isinstance(written, str):
-        return set(_VARIABLE.findall(written))
-    inner = written.values() if isinstance(written, dict) else written if isinstance(written, list) else ()
-    return set().union(*map(variables, inner))
-
-
-def without_values(text: str, names: Iterable[str]) -> str:
-    """A text in which the values of environment variables are replaced by how a configuration refers to them.
-
-    Nobody can tell which variable holds a secret, and its name says more than its value. Short values stay.
-    """
-    for name in names:
-        value, said = os.environ.get(name, ""), f"${{oc.env:{name}}}"
-        for form in {value, json.dumps(value, ensure_ascii=False)[1:-1]}:
-            if len(form) >= _SHORTEST:
-                # What is shown may be the beginning of it only.
-                rest = r"[^\s…]*" if len(form) > _CUT else ""
-                text = said.join(re.split(re.escape(form[:_CUT]) + rest, text))
-    return text

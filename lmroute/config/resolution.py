@@ -12,6 +12,7 @@ from lmroute.config.interpolation import Unresolved
 if TYPE_CHECKING:
     from lmroute.config.marks import KeyPath
 
+_CIRCLE = "the interpolation leads back to itself"
 _DEEPEST = 100
 """Levels of nesting after which an interpolation has led into itself."""
 
@@ -51,6 +52,3 @@ def _child(parent: DictConfig | ListConfig, key: Any, path: KeyPath, faults: dic
         faults[here] = _CIRCLE
         return Unresolved("${…}")
     return _plain(value, here, faults)
-
-
-_CIRCLE = "the interpolation leads back to itself"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _SECRET_NAME = re.compile(
     r"api[_-]?key|auth(?!or)|bearer|credential|passw|secret|token(?!s|_s)|(?:^|[_.-])key$", re.IGNORECASE
@@ -15,6 +16,10 @@ _SECRET_NAME = re.compile(
 _SECRET_VALUE = re.compile(r"://[^/\s]*@|\bsk-|\b(?:key|token)=|\bbearer\b", re.IGNORECASE)
 _LONGEST = 60
 _LONGEST_WHOLE = 200
+_SHORTEST = 6
+"""Characters of the shortest value of a variable that is looked for in messages."""
+_CUT = 40
+"""Characters of a longer one that are looked for: messages cut what they quote."""
 _KEY = re.compile(r"([\w.-]+)[\"']?\s*[:=]\s*")
 _FIRST = re.compile(r"[\s-]*[\"']?([\w.-]+)[\"']?\s*:(?:\s|$)")
 """The key that a line begins with."""
@@ -74,6 +79,21 @@ def _displayed(value: Any, keys: tuple[str, ...]) -> str:
     named = keys[-1:] == ("env",) and re.fullmatch(_NAME, str(value))  # where it is, not what it is
     hidden = _SECRET_VALUE.search(text) or (any(map(names_secret, keys)) and not named)
     return "***" if hidden else text
+
+
+def without_values(text: str, names: Iterable[str]) -> str:
+    """A text in which the values of environment variables are replaced by how a configuration refers to them.
+
+    Nobody can tell which variable holds a secret, and its name says more than its value. Short values stay.
+    """
+    for name in names:
+        value, said = os.environ.get(name, ""), f"${{oc.env:{name}}}"
+        for form in {value, json.dumps(value, ensure_ascii=False)[1:-1]}:
+            if len(form) >= _SHORTEST:
+                # What is shown may be the beginning of it only.
+                rest = r"[^\s…]*" if len(form) > _CUT else ""
+                text = said.join(re.split(re.escape(form[:_CUT]) + rest, text))
+    return text
 
 
 def hidden_from(lines: Sequence[str]) -> list[int]:

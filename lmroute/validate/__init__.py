@@ -1,11 +1,12 @@
 """``lmroute validate``: every mistake in the configuration, with its place and its fix, before anything runs.
 
-    files.py -> rules of files \\
-                                 > findings -> suppressions -> reporters/
-    compositions -> pipeline.py /
+    files.py -> rules of files                    \\
+                                                   > suppressions.py -> reporters/
+    sampling.py -> compositions.py -> pipeline.py /
 
-``table.py`` lists every rule, ``rules/`` has their generators. The functions below are the front door for programs:
-they compose, check, and raise when something is wrong. Nothing here imports DSPy, LiteLLM or an HTTP client.
+``selection.run`` answers the command line: it takes the files by themselves, then the compositions that were asked for
+or sampled. ``table.py`` lists every rule, ``rules/`` has their generators. The functions below are the front door for
+programs: they compose, check, and raise when something is wrong. Nothing here imports DSPy, LiteLLM or an HTTP client.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lmroute.config.compose import Composition, compose, jobs
-from lmroute.config.provenance import undotted
+from lmroute.config.provenance import present, undotted
 from lmroute.errors import ConfigError
 from lmroute.validate.pipeline import judge, stamped
 from lmroute.validate.sampling import EXPERIMENT
@@ -114,17 +114,6 @@ def _is_left_open(finding: Diagnostic, composition: Composition | None) -> bool:
     """Whether a finding says no more than that a template is not complete, or not for this machine."""
     if finding.code == "LMR401":
         return True
-    return finding.code == "LMR101" and composition is not None and _stands(composition.document, finding.key)
-
-
-def _stands(document: object, key: str) -> bool:
-    """Whether a key is there, whatever its value: a key that is missing is a mistake in a file."""
-    node = document
-    for step in undotted(key):
-        if isinstance(node, dict) and step in node:
-            node = node[step]
-        elif isinstance(node, list) and step.isdecimal() and int(step) < len(node):
-            node = node[int(step)]
-        else:
-            return False
-    return True
+    path = undotted(finding.key)
+    # A key that waits for its value stands there; one that does not is a mistake in a file.
+    return finding.code == "LMR101" and composition is not None and present(composition.document, path) == path

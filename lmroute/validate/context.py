@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from lmroute.diagnostics import Diagnostic
     from lmroute.model import Profile, Rule, TaskSpec
 
-RULES = ("routing", "rules")
+RULES_PATH = ("routing", "rules")
+"""Where the rules of the policy stand in the document."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,6 @@ class Context:
         """Says where each key of the document was set."""
         return self.composition.locate
 
-    @property
-    def complete(self) -> bool:
-        """Whether nothing was left out."""
-        return not self.unreadable
-
     @cached_property
     def selected(self) -> tuple[str, ...]:
         """The ids of all selected profiles, readable or not, in their order."""
@@ -73,13 +69,13 @@ class Context:
     @cached_property
     def rules(self) -> dict[KeyPath, Rule]:
         """The rules of the policy that can be read, by their path in the document, in the order of the file."""
-        paths = (((*RULES, str(index)), raw) for index, raw in enumerate(self._listed_rules()))
+        paths = (((*RULES_PATH, str(index)), raw) for index, raw in enumerate(self._listed_rules()))
         return {path: decode.rule(raw) for path, raw in paths if self._readable(*path)}
 
     @cached_property
     def all_rules(self) -> bool:
         """Whether every rule of the policy could be read."""
-        return self._readable(*RULES)
+        return self._readable(*RULES_PATH)
 
     @cached_property
     def all_providers(self) -> bool:

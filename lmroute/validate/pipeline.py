@@ -7,9 +7,10 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from lmroute.config import complaints, schema
-from lmroute.config.interpolation import origin, variables, without_values
+from lmroute.config.interpolation import origin, variables
 from lmroute.config.provenance import dotted, undotted
-from lmroute.diagnostics import Diagnostic, Related, Severity
+from lmroute.config.secrecy import without_values
+from lmroute.diagnostics import Diagnostic, Related
 from lmroute.validate.context import Context
 from lmroute.validate.table import CONFIG_CHECKS, RULES
 
@@ -78,9 +79,3 @@ def _moved(finding: Diagnostic, source: KeyPath, composition: Composition) -> Di
     taken = Related(f"{finding.key} is taken from {dotted(source)}", finding.location)
     place = composition.locate(source, key=finding.code == _ABOUT_KEYS)
     return replace(finding, location=place, related=(*finding.related, taken))
-
-
-def worst(findings: Iterable[Diagnostic]) -> Severity | None:
-    """The worst severity among findings."""
-    severities = {finding.severity for finding in findings}
-    return next((severity for severity in Severity if severity in severities), None)

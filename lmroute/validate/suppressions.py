@@ -63,8 +63,7 @@ def apply(
         findings: of files and compositions.
         files: all files that were looked at.
         evaluated: the codes that this run would have found wherever they are; a suppression of another one may have
-            its use in another run. A run of everything adds the codes of compositions, one with a selection of codes
-            takes away the others.
+            its use in another run. A run of everything adds the codes of compositions.
     """
     found, read = list(findings), [_read(file) for file in files if "lmroute:" in file.text]
     uses = Counter(dict.fromkeys((suppression for good, _ in read for suppression in good), 0))

@@ -2,7 +2,8 @@
 
 A rule is a generator of diagnostics: of one file by itself, or of a composed configuration. What YAML, composing, the
 schemas and running servers say has rows here too, so that each code has one severity and one explanation. Every row
-has examples in ``examples/<code>/{bad,good}``, which a test holds it to and ``lmroute explain`` prints.
+but those of servers has examples in ``examples/<code>/{bad,good}``, which a test holds it to and ``lmroute explain``
+prints.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Rule:
         summary: what is wrong, in a few words.
         why: what would happen if nobody said so, and how to mend it.
         severity: of what a running server says, the worst it can be: a rule may have another server that answers.
-        of_file, of_config: the generators, if neither composing nor a schema nor a server says it.
+        of_file, of_config: the generators that say it; none where only composing, the reader of suppressions or a
+            server does.
         of_server: a running server says it (``lmroute.health.live``).
     """
 

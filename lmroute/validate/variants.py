@@ -16,8 +16,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lmroute.config import packages
-from lmroute.config.compose import Composition, compose, exchanged, selections
+from lmroute.config.compose import Composition, compose, exchanged
 from lmroute.config.provenance import Source, Trace, undotted
+from lmroute.config.tracing import selections
 from lmroute.errors import ConfigError
 
 if TYPE_CHECKING:

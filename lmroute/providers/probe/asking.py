@@ -149,7 +149,7 @@ def _model_fault(profile: Profile, models: Sequence[ListedModel], missing: Seque
         return Fault(ErrorCode.NO_MODELS, "it offers no chat model")
     return Fault(
         ErrorCode.MODEL_NOT_FOUND,
-        f"it does not offer {_listing(missing)}",
+        f"it does not offer {_enumerated(missing)}",
         fix=instead_of(profile, missing[0], chats),
         state=State.DEGRADED if len(missing) < len(profile.models) else None,
     )
@@ -162,10 +162,10 @@ def instead_of(profile: Profile, name: str, offered: Sequence[str]) -> str:
     field = f"providers.{profile.id}.models"
     if near:
         return f"did you mean '{near[0]}'? Correct {field}, or load the model there"
-    return f"it offers {_listing(offered)}; correct {field}, or load the model there"
+    return f"it offers {_enumerated(offered)}; correct {field}, or load the model there"
 
 
-def _listing(names: Sequence[str]) -> str:
+def _enumerated(names: Sequence[str]) -> str:
     shown = ", ".join(f"'{one_line(name)}'" for name in names[:_SHOWN_MODELS])
     more = len(names) - _SHOWN_MODELS
     return f"{shown} and {more} more" if more > 0 else shown

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BOLD, BLUE, CYAN = "1", "1;34", "1;36"
-OF = {Severity.ERROR: "1;31", Severity.WARNING: "1;33"}
+STYLE_OF = {Severity.ERROR: "1;31", Severity.WARNING: "1;33"}
 
 
 def painter(color: bool) -> Callable[[str, str], str]:

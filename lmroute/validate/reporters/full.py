@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lmroute.validate.reporters.color import BLUE, BOLD, CYAN, OF, painter
+from lmroute.validate.reporters.color import BLUE, BOLD, CYAN, STYLE_OF, painter
 from lmroute.validate.reporters.excerpt import excerpt
 from lmroute.validate.reporters.words import asides, reproduce, subject, summary
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from lmroute.diagnostics import Diagnostic, Report
     from lmroute.validate.reporters.excerpt import Line
 
-SECRET = "LMR005"  # noqa: S105  a code
+_SECRET = "LMR005"  # noqa: S105  a code
 
 
 def render(report: Report, *, color: bool) -> str:
     """The report, a paragraph a finding."""
-    literals = [finding.location for finding in report.diagnostics if finding.code == SECRET]
+    literals = [finding.location for finding in report.diagnostics if finding.code == _SECRET]
     paragraphs = [
         "\n".join([*_paragraph(finding, excerpt(finding, literals), painter(color)), ""])
         for finding in report.diagnostics
@@ -30,7 +30,7 @@ def render(report: Report, *, color: bool) -> str:
 def _paragraph(finding: Diagnostic, lines: list[Line], paint: Callable[[str, str], str]) -> Iterator[str]:
     margin = " " * max((len(line.label) for line in lines), default=0)
     bar = paint("|", BLUE)
-    style = OF[finding.severity]
+    style = STYLE_OF[finding.severity]
     yield f"{paint(f'{finding.severity}[{finding.code}]', style)}: {paint(subject(finding), BOLD)}"
     where = finding.location.file if finding.location.override and lines else finding.location
     yield f"{margin}{paint('-->', BLUE)} {where}"

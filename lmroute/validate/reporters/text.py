@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lmroute.validate.reporters.color import BOLD, CYAN, OF, painter
+from lmroute.validate.reporters.color import BOLD, CYAN, STYLE_OF, painter
 from lmroute.validate.reporters.words import asides, subject, summary
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def render(report: Report, *, color: bool) -> str:
 
 
 def _lines(finding: Diagnostic, paint: Callable[[str, str], str]) -> Iterator[str]:
-    place, code = paint(f"{finding.location}:", BOLD), paint(finding.code, OF[finding.severity])
+    place, code = paint(f"{finding.location}:", BOLD), paint(finding.code, STYLE_OF[finding.severity])
     yield f"{place} {code} {subject(finding)}"
     for aside in asides(finding):
         word, _, rest = aside.partition(":")

@@ -1,4 +1,4 @@
-"""What the formats for people have in common: the subject of a finding, the summary line, how to see it again."""
+"""The words that formats share: the subject of a finding, its notes, the summary line, how to see it again."""
 
 from __future__ import annotations
 

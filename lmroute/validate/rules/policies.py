@@ -10,7 +10,7 @@ from lmroute.config.provenance import dotted
 from lmroute.config.yaml11 import read
 from lmroute.diagnostics import Diagnostic, Related
 from lmroute.model import AUTO, Named, Selector
-from lmroute.validate.context import RULES
+from lmroute.validate.context import RULES_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def some_choice(context: Context) -> Iterator[Diagnostic]:
     if not reached(context):
         message = f"policy '{context.document['routing'].get('name')}' can never choose a provider"
         advice = f"no rule has a candidate among the enabled ones of {', '.join(context.selected)}"
-        yield Diagnostic("LMR302", message, context.locate(RULES), dotted(RULES), advice)
+        yield Diagnostic("LMR302", message, context.locate(RULES_PATH), dotted(RULES_PATH), advice)
 
 
 def tags(context: Context) -> Iterator[Diagnostic]:

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from lmroute.config import packages
 from lmroute.config.complaints import selection
-from lmroute.config.localities import contradiction
 from lmroute.config.paths import options
 from lmroute.config.provenance import dotted
 from lmroute.diagnostics import Diagnostic, Related
+from lmroute.validate.localities import contradiction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
