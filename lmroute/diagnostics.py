@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Severity(StrEnum):
@@ -88,3 +92,8 @@ class Report:
     def of(self, severity: Severity) -> tuple[Diagnostic, ...]:
         """The findings of one severity."""
         return tuple(finding for finding in self.diagnostics if finding.severity is severity)
+
+
+def ordered(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Findings by place, each once."""
+    return sorted(dict.fromkeys(findings), key=lambda finding: (finding.location, finding.key, finding.code))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from lmroute.config.compose import compose
 from lmroute.config.decode import decode
-from lmroute.diagnostics import Report, Severity
+from lmroute.diagnostics import Report, Severity, ordered
 from lmroute.errors import ConfigError
 from lmroute.health.live import check, to_probe, verdicts
 from lmroute.providers.probe import probe_all
-from lmroute.validate.pipeline import judge, ordered
+from lmroute.validate.pipeline import judge
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

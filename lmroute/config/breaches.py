@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lmroute.config.complaints import did_you_mean, instead
-from lmroute.config.provenance import dotted
+from lmroute.config.keypaths import dotted
 from lmroute.config.secrecy import quoted
 from lmroute.diagnostics import Diagnostic
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jsonschema.exceptions import ValidationError
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
     from lmroute.config.provenance import Locate
 
 _KINDS = {

@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmroute.config import defaults, malformed, paths, yaml11
-from lmroute.config.provenance import COMMAND_LINE, Locate, dotted, undotted
+from lmroute.config import defaults, paths
+from lmroute.config.keypaths import dotted, undotted
+from lmroute.config.provenance import COMMAND_LINE, Locate
 from lmroute.config.secrecy import masked, names_secret, scrubbed
+from lmroute.config.text import malformed, yaml11
 from lmroute.diagnostics import Diagnostic, Location
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     import yaml
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
 
 REFERENCE = "secrets are references: auth_token: {env: NAME}"
 """The advice for a secret that is written out, wherever it is found."""

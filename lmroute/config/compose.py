@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from hydra.core.config_loader import ConfigLoader
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
 
 _ROOT = "config"
 _SEARCHPATH = "hydra.searchpath"

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lmroute.config import yaml11
-from lmroute.config.marks import placed
 from lmroute.config.packages import GROUPS
 from lmroute.config.paths import files, options, shipped, shown
+from lmroute.config.text import yaml11
+from lmroute.config.text.marks import placed
 from lmroute.diagnostics import Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
 
 _SELF = "_self_"
 

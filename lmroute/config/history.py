@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from lmroute.config import complaints, schema
 from lmroute.config.decode import decode
 from lmroute.config.interpolation import origin, references, target, variables
+from lmroute.config.keypaths import at, dotted, inside, present, undotted
 from lmroute.config.paths import options
-from lmroute.config.provenance import COMMAND_LINE, UNKNOWN, Setting, Source, at, dotted, inside, present, undotted
+from lmroute.config.provenance import COMMAND_LINE, UNKNOWN, Setting, Source
 from lmroute.config.secrecy import displayed, masked, without_values
 from lmroute.diagnostics import Diagnostic, Location
 from lmroute.errors import ConfigError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lmroute.config.compose import Composition
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
     from lmroute.config.provenance import Write
 
 _SILENT = {"deleted", "chosen"}

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
 
 _WHOLE = re.compile(r"\$\{\s*(\.*)([\w-]+(?:[.\[\]]+[\w-]+)*\]?)\s*\}")
 """A value that is nothing but a reference to another key: dots for where it starts from, then the key."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lmroute.config.interpolation import target
-from lmroute.config.marks import KeyPath, Mark, marks
+from lmroute.config.keypaths import KeyPath, at, inside, present
 from lmroute.config.paths import shown
 from lmroute.config.secrecy import masked
-from lmroute.config.yaml11 import read
+from lmroute.config.text.marks import Mark, marks
+from lmroute.config.text.yaml11 import read
 from lmroute.diagnostics import Location
 
 if TYPE_CHECKING:
@@ -195,40 +195,6 @@ def _set_by(setting: Setting) -> Iterator[Write]:
     place = Location(COMMAND_LINE, override=masked(setting.text))
     for path, value in _nodes(setting.value, setting.path):
         yield Write(path, Mark(place, place), value, setting)
-
-
-def dotted(path: KeyPath) -> str:
-    """A path as it is written on the command line: ``routing.rules.0.name``."""
-    return ".".join(path)
-
-
-def undotted(key: str) -> KeyPath:
-    """The path of a key written with dots or brackets: ``routing.rules[0].name``."""
-    return tuple(part for part in re.split(r"[.\[\]]+", key) if part)
-
-
-def present(node: Any, path: KeyPath) -> KeyPath:
-    """The longest start of a path that exists in the document."""
-    for depth, step in enumerate(path):
-        inner = inside(node)
-        if step not in inner:
-            return path[:depth]
-        node = inner[step]
-    return path
-
-
-def at(node: Any, path: KeyPath) -> Any:
-    """What stands at a path; None when there is nothing."""
-    for step in path:
-        node = inside(node).get(step)
-    return node
-
-
-def inside(node: Any) -> dict[str, Any]:
-    """The values in a mapping or list by the text of their keys or positions."""
-    if isinstance(node, dict):
-        return {str(key): value for key, value in node.items()}
-    return {str(index): value for index, value in enumerate(node)} if isinstance(node, list) else {}
 
 
 def _nodes(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

@@ -16,8 +16,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from lmroute.config import complaints
+from lmroute.config.keypaths import undotted
 from lmroute.config.paths import options
-from lmroute.config.provenance import undotted
 from lmroute.config.schema import known_keys
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
     from lmroute.diagnostics import Diagnostic
 
     _Load: TypeAlias = Callable[[Sequence[str]], DictConfig]

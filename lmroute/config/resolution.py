@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lmroute.config.interpolation import Unresolved
 
 if TYPE_CHECKING:
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
 
 _CIRCLE = "the interpolation leads back to itself"
 _DEEPEST = 100

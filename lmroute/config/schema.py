@@ -15,16 +15,16 @@ from referencing import Registry, Resource
 
 from lmroute.config.breaches import Breach, diagnostics
 from lmroute.config.interpolation import Unresolved
+from lmroute.config.keypaths import dotted, leaves
 from lmroute.config.paths import shipped
-from lmroute.config.provenance import dotted
-from lmroute.diagnostics import Diagnostic
+from lmroute.diagnostics import Diagnostic, ordered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from referencing._core import Resolver
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
     from lmroute.config.provenance import Locate
 
 Schema: TypeAlias = dict[str, Any]
@@ -40,7 +40,7 @@ def check(document: Any, locate: Locate) -> list[Diagnostic]:
     LMR101 a key or value is missing, LMR102 an unknown key, LMR103 a bad value, LMR005 a literal secret.
     """
     judged = (breach for breach in _breaches(validator(), document) if not _valueless(breach.instance))
-    return _ordered([*_left_open(document, locate), *_findings(document, judged, locate)])
+    return ordered([*_left_open(document, locate), *_findings(document, judged, locate)])
 
 
 def check_file(group: str, document: Any, locate: Locate) -> list[Diagnostic]:
@@ -50,7 +50,7 @@ def check_file(group: str, document: Any, locate: Locate) -> list[Diagnostic]:
     ``config`` for config.yaml itself. None is an empty file.
     """
     written = {} if document is None else document
-    return _ordered(_findings(written, _breaches(authoring_validator(group), written), locate))
+    return ordered(_findings(written, _breaches(authoring_validator(group), written), locate))
 
 
 def known_keys(path: KeyPath) -> list[str]:
@@ -104,7 +104,7 @@ def _breaches(judge: Draft202012Validator, document: Any) -> Iterator[Breach]:
 
 def _findings(document: Any, breaches: Iterable[Breach], locate: Locate) -> Iterator[Diagnostic]:
     """The breaches in words, and the numbers that JSON does not know and its schemas do not judge."""
-    for path, value in _leaves(document, ()):
+    for path, value in leaves(document, ()):
         if _not_finite(value):
             yield Diagnostic("LMR103", "is not a finite number", locate(path), dotted(path))
     for breach in breaches:
@@ -113,7 +113,7 @@ def _findings(document: Any, breaches: Iterable[Breach], locate: Locate) -> Iter
 
 
 def _left_open(document: Any, locate: Locate) -> Iterator[Diagnostic]:
-    for path, value in _leaves(document, ()):
+    for path, value in leaves(document, ()):
         if value == _OPEN:
             advice = f"give it: {dotted(path)}=…"
             yield Diagnostic("LMR101", "a value must be given", locate(path), dotted(path), advice)
@@ -126,18 +126,3 @@ def _valueless(value: Any) -> bool:
 
 def _not_finite(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
-
-
-def _ordered(found: Iterable[Diagnostic]) -> list[Diagnostic]:
-    return sorted(dict.fromkeys(found), key=lambda finding: (finding.location, finding.key, finding.code))
-
-
-def _leaves(node: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _leaves(value, (*path, str(key)))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _leaves(value, (*path, str(index)))
-    else:
-        yield path, node

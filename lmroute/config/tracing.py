@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.types import RunMode
 
+from lmroute.config.keypaths import undotted
 from lmroute.config.paths import options
-from lmroute.config.provenance import Setting, Source, Trace, undotted
+from lmroute.config.provenance import Setting, Source, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

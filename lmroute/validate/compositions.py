@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lmroute.config.compose import Composition, compose, jobs
-from lmroute.config.provenance import present, undotted
+from lmroute.config.keypaths import present, undotted
 from lmroute.errors import ConfigError
 from lmroute.validate.pipeline import judge, stamped
 from lmroute.validate.sampling import EXPERIMENT

@@ -7,13 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lmroute.config import decode
-from lmroute.config.provenance import dotted, undotted
+from lmroute.config.keypaths import dotted, undotted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lmroute.config.compose import Composition
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
     from lmroute.config.provenance import Locate
     from lmroute.diagnostics import Diagnostic
     from lmroute.model import Profile, Rule, TaskSpec

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lmroute.config import paths, schema, yaml11
-from lmroute.config.marks import KeyPath, Mark, placed
+from lmroute.config import paths, schema
+from lmroute.config.keypaths import KeyPath, undotted
 from lmroute.config.packages import GROUPS, belongs
-from lmroute.config.provenance import undotted
-from lmroute.diagnostics import Diagnostic, Location
-from lmroute.validate.pipeline import ordered, stamped
+from lmroute.config.text import yaml11
+from lmroute.config.text.marks import Mark, placed
+from lmroute.diagnostics import Diagnostic, Location, ordered
+from lmroute.validate.pipeline import stamped
 from lmroute.validate.table import FILE_CHECKS
 
 if TYPE_CHECKING:

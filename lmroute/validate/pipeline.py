@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 
 from lmroute.config import complaints, schema
 from lmroute.config.interpolation import origin, variables
-from lmroute.config.provenance import dotted, undotted
+from lmroute.config.keypaths import dotted, undotted
 from lmroute.config.secrecy import without_values
-from lmroute.diagnostics import Diagnostic, Related
+from lmroute.diagnostics import Diagnostic, Related, ordered
 from lmroute.validate.context import Context
 from lmroute.validate.table import CONFIG_CHECKS, RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from lmroute.config.compose import Composition
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
 
 _ABOUT_KEYS = "LMR102"
 
@@ -45,11 +43,6 @@ def _veiled(finding: Diagnostic, read: set[str]) -> Diagnostic:
 def stamped(finding: Diagnostic) -> Diagnostic:
     """A finding with the severity of its rule."""
     return replace(finding, severity=RULES[finding.code].severity)
-
-
-def ordered(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Findings by place, each once."""
-    return sorted(dict.fromkeys(findings), key=lambda finding: (finding.location, finding.key, finding.code))
 
 
 def _at_their_origins(findings: list[Diagnostic], composition: Composition) -> list[Diagnostic]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from lmroute.config.paths import roots
-from lmroute.diagnostics import Diagnostic, Report
+from lmroute.diagnostics import Diagnostic, Report, ordered
 from lmroute.errors import LmrouteError
 from lmroute.validate.changed import changed_since
 from lmroute.validate.files import File, check, discover
-from lmroute.validate.pipeline import ordered
 from lmroute.validate.sampling import mentioned, sample, words_of
 from lmroute.validate.suppressions import OF_FILES, apply
 from lmroute.validate.table import RULES

@@ -11,11 +11,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lmroute.config import yaml11
-from lmroute.config.comments import comments
 from lmroute.config.complaints import did_you_mean
-from lmroute.diagnostics import Diagnostic, Location, Severity
-from lmroute.validate.pipeline import ordered, stamped
+from lmroute.config.text import yaml11
+from lmroute.config.text.comments import comments
+from lmroute.diagnostics import Diagnostic, Location, Severity, ordered
+from lmroute.validate.pipeline import stamped
 from lmroute.validate.table import RULES
 
 if TYPE_CHECKING:

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from lmroute.config import packages
 from lmroute.config.compose import Composition, compose, exchanged
-from lmroute.config.provenance import Source, Trace, undotted
+from lmroute.config.keypaths import undotted
+from lmroute.config.provenance import Source, Trace
 from lmroute.config.tracing import selections
 from lmroute.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
     from lmroute.validate.files import File
 
 _PROVIDER = "provider"

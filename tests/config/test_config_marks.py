@@ -3,8 +3,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmroute.config import yaml11
-from lmroute.config.marks import marks
+from lmroute.config.text import yaml11
+from lmroute.config.text.marks import marks
 from lmroute.diagnostics import Location
 
 WORDS = st.from_regex(r"k[a-z]{0,6}", fullmatch=True)

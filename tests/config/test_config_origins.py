@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lmroute.config.compose import compose
 from lmroute.config.interpolation import origin, references, target
-from lmroute.config.provenance import at
+from lmroute.config.keypaths import at
 from lmroute.errors import ConfigError
 
 NAMES = st.sampled_from("abcd")

@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmroute.config.compose import compose
+from lmroute.config.keypaths import dotted, undotted
 from lmroute.config.paths import shipped
-from lmroute.config.provenance import UNKNOWN, Provenance, Setting, Source, Trace, dotted, undotted
+from lmroute.config.provenance import UNKNOWN, Provenance, Setting, Source, Trace
 from lmroute.diagnostics import Location
 
 

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lmroute.config import yaml11
+from lmroute.config.text import yaml11
 
 try:
     from omegaconf._utils import get_yaml_loader
@@ -88,7 +88,7 @@ def test_what_would_never_end_is_refused(text, reason):
 @pytest.mark.parametrize("piece", ["[", "{a: ", "- ", "[{a: "])
 def test_nesting_without_end_does_not_end_the_process(piece):
     """libyaml runs out of stack on it, and the process with it."""
-    program = f"from lmroute.config import yaml11; print(yaml11.read({piece!r} * 50_000).error is not None)"
+    program = f"from lmroute.config.text import yaml11; print(yaml11.read({piece!r} * 50_000).error is not None)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lmroute.config import yaml11
 from lmroute.config.paths import shipped
 from lmroute.config.provenance import Provenance, Source, Trace
 from lmroute.config.schema import check_file
+from lmroute.config.text import yaml11
 from lmroute.diagnostics import Diagnostic
 
 ROOT = Path(__file__).parents[1] / "golden" / "v1"

@@ -9,8 +9,8 @@ from jsonschema import Draft202012Validator
 
 from lmroute.config import authoring
 from lmroute.config.breaches import Breach, diagnostics
+from lmroute.config.keypaths import dotted
 from lmroute.config.paths import shipped
-from lmroute.config.provenance import dotted
 from lmroute.config.schema import authoring_validator, check_file, schema, validator
 from lmroute.diagnostics import Location
 

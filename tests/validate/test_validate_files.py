@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lmroute.config import packages, paths, yaml11
+from lmroute.config import packages, paths
 from lmroute.config.schema import schema
+from lmroute.config.text import yaml11
 from lmroute.errors import ConfigError
 from lmroute.validate import check, files
 from lmroute.validate.suppressions import apply

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lmroute.config.provenance import dotted, undotted
+from lmroute.config.keypaths import dotted, undotted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

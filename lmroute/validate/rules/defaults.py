@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from lmroute.config.complaints import did_you_mean
 from lmroute.config.defaults import choices
+from lmroute.config.keypaths import dotted
 from lmroute.config.packages import GROUPS
 from lmroute.config.paths import options
-from lmroute.config.provenance import dotted
 from lmroute.diagnostics import Diagnostic
 
 if TYPE_CHECKING:

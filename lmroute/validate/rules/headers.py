@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from lmroute.config import packages, yaml11
+from lmroute.config import packages
+from lmroute.config.text import yaml11
 from lmroute.diagnostics import Diagnostic, Location
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from lmroute.config.complaints import REFERENCE
-from lmroute.config.provenance import dotted, undotted
+from lmroute.config.keypaths import dotted, leaves, undotted
 from lmroute.config.secrecy import names_secret
 from lmroute.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
     from lmroute.validate.files import File
 
 _OPEN = "???"
@@ -27,7 +27,7 @@ def none(file: File) -> Iterator[Diagnostic]:
     What the schemas know to be a place of secrets, the schemas judge.
     """
     judged = {undotted(finding.key) for finding in file.breaches if finding.code == "LMR005"}
-    for path, value in _leaves(file.reading.document, ()):
+    for path, value in leaves(file.reading.document, ()):
         if not any(path[: len(place)] == place for place in judged) and (found := _secret(path, value)):
             message, advice = found
             yield Diagnostic("LMR005", message, file.locate(path), dotted((*file.package, *path)), advice)
@@ -47,14 +47,3 @@ def _secret(path: KeyPath, value: Any) -> tuple[str, str] | None:
 
 def _is_literal(value: Any) -> bool:
     return (isinstance(value, (str, bytes)) and value not in {"", b"", _OPEN}) or type(value) in {int, float}
-
-
-def _leaves(node: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _leaves(value, (*path, str(key)))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _leaves(value, (*path, str(index)))
-    else:
-        yield path, node

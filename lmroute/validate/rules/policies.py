@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmroute.config.complaints import did_you_mean, selection
+from lmroute.config.keypaths import dotted
 from lmroute.config.paths import files, options
-from lmroute.config.provenance import dotted
-from lmroute.config.yaml11 import read
+from lmroute.config.text.yaml11 import read
 from lmroute.diagnostics import Diagnostic, Related
 from lmroute.model import AUTO, Named, Selector
 from lmroute.validate.context import RULES_PATH
@@ -15,7 +15,7 @@ from lmroute.validate.context import RULES_PATH
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
     from lmroute.model import Profile, Rule, Use
     from lmroute.validate.context import Context
 

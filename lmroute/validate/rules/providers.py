@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 
 from lmroute.config import packages
 from lmroute.config.complaints import selection
+from lmroute.config.keypaths import dotted
 from lmroute.config.paths import options
-from lmroute.config.provenance import dotted
 from lmroute.diagnostics import Diagnostic, Related
 from lmroute.validate.localities import contradiction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
     from lmroute.config.provenance import Source
     from lmroute.validate.context import Context
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lmroute.config import nodes, yaml12
-from lmroute.config.provenance import dotted
+from lmroute.config.keypaths import dotted
 from lmroute.config.secrecy import quoted
+from lmroute.config.text import nodes, yaml12
 from lmroute.diagnostics import Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
     from lmroute.validate.files import File
 
 _LONGEST = 100

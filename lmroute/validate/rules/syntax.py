@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lmroute.config import malformed, nodes, yaml11
+from lmroute.config.text import malformed, nodes, yaml11
 from lmroute.diagnostics import Diagnostic, Location
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lmroute.config.provenance import dotted
+from lmroute.config.keypaths import dotted
 from lmroute.diagnostics import Diagnostic
 
 if TYPE_CHECKING:

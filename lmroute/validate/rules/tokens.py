@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lmroute import secrets
 from lmroute.config.complaints import selection
-from lmroute.config.provenance import dotted
+from lmroute.config.keypaths import dotted
 from lmroute.diagnostics import Diagnostic
 from lmroute.errors import SecretError
 from lmroute.validate.rules.policies import reached

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import yaml
 
-from lmroute.config import yaml11
+from lmroute.config.text import yaml11
 from lmroute.diagnostics import Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KeyPath: TypeAlias = tuple[str, ...]
-"""The way to a value: keys and list positions, all as text, e.g. ``("routing", "rules", "0", "name")``."""
+    from lmroute.config.keypaths import KeyPath
 
 _MERGE = "tag:yaml.org,2002:merge"
 

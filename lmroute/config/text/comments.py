@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
-from lmroute.config import yaml11
+from lmroute.config.text import yaml11
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

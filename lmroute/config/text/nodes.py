@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from lmroute.config import yaml11
-from lmroute.config.marks import place
+from lmroute.config.text import yaml11
+from lmroute.config.text.marks import place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lmroute.config.marks import KeyPath
+    from lmroute.config.keypaths import KeyPath
     from lmroute.diagnostics import Location
 
 _TAG = "tag:yaml.org,2002:"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 from yaml.reader import ReaderError
 
-from lmroute.config import yaml11
 from lmroute.config.secrecy import quoted
+from lmroute.config.text import yaml11
 from lmroute.diagnostics import Diagnostic, Location, Related
 
 if TYPE_CHECKING:
