@@ -72,7 +72,7 @@ def home():
         yield Path(folder)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], phases=list(Phase)[:3])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow], phases=list(Phase)[:3])
 @given(
     group=MAPPINGS, experiment=MAPPINGS, overrides=st.lists(OVERRIDES, max_size=3),
     flow=st.sampled_from([True, False, None]),

@@ -90,7 +90,7 @@ def files(draw):
 # An example is three compositions, too slow to shrink one.
 @pytest.mark.slow
 @settings(
-    max_examples=20,
+    max_examples=12,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
