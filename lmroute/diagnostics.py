@@ -84,10 +84,18 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All findings of one check. ``checked`` counts what was looked at, by kind (``files``, ``compositions``)."""
+    """All findings of one check.
+
+    Attributes:
+        checked: how much was looked at, by kind (``files``, ``compositions``).
+        folders: the project's and the user's folder, as messages show them, where they take part.
+        hidden: what was found and is not wanted.
+    """
 
     diagnostics: tuple[Diagnostic, ...] = ()
     checked: dict[str, int] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
+    hidden: tuple[Diagnostic, ...] = ()
 
     def of(self, severity: Severity) -> tuple[Diagnostic, ...]:
         """The findings of one severity."""

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import traceback
+from contextlib import contextmanager
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,7 @@ from lmroute import redact
 from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 VERBS = {
     "validate": "find every mistake in the configuration before anything runs",
@@ -29,6 +32,9 @@ VERBS = {
 
 Module ``lmroute.cli.<verb>`` has ``add_arguments(parser)`` and ``run(arguments) -> exit code``.
 """
+
+_HOLDING = {"init", "emulator"}
+"""The verbs that Ctrl-C interrupts, so that they can tidy up; the others it ends."""
 
 USAGE = 2
 INTERRUPTED = 130
@@ -46,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return USAGE
     try:
-        return _run(chosen.verb, chosen.arguments)
+        with _ending(at_once=chosen.verb not in _HOLDING):
+            return _run(chosen.verb, chosen.arguments)
     except LmrouteError as error:
         print(redact.text(str(error)), file=sys.stderr)
         return error.exit_code
@@ -63,6 +70,24 @@ def _run(verb: str, arguments: list[str]) -> int:
     module.add_arguments(parser)
     code: int = module.run(parser.parse_intermixed_args(arguments))  # overrides and options in any order
     return code
+
+
+@contextmanager
+def _ending(*, at_once: bool) -> Iterator[None]:
+    """Let Ctrl-C end the process there and then.
+
+    A KeyboardInterrupt would not: it is lost when it is raised in a finalizer, as Hydra's parser has them, or turned
+    into another exception. Whoever handles or ignores the signal in another way, or is no main thread, keeps that.
+    """
+    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not (at_once and plain and threading.current_thread() is threading.main_thread()):
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -43,7 +43,7 @@ def ask(report: Report, overrides: Sequence[str], *, quiet: bool = False) -> tup
     kept = [f for f in report.diagnostics if f.code != _NO_SECRET or f.location not in places]
     fresh = [f for f in told if f.code != _NO_TOKEN or f.location not in places]  # would say it twice
     merged = ordered([*kept, *missing, *fresh])
-    return Report(tuple(merged), {**report.checked, "servers": asked}), lines
+    return replace(report, diagnostics=tuple(merged), checked={**report.checked, "servers": asked}), lines
 
 
 def _told(composition: Composition, quiet: bool) -> tuple[list[Diagnostic], list[str], int]:

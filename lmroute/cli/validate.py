@@ -62,10 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
             multirun=arguments.multirun,
             changed=arguments.changed,
             files_only=arguments.files_only,
+            progress=None if arguments.quiet or not sys.stderr.isatty() else _announce,
         )
     )
     report, verdicts = _asked(report, arguments) if arguments.live else (report, [])
-    report = replace(report, diagnostics=tuple(found for found in report.diagnostics if found.code in chosen))
+    report = _narrowed(report, chosen)
     if report.diagnostics or not (arguments.quiet and kind in _LOGGED):
         _publish(render(kind, report, color=colored() and not arguments.output), report, arguments, kind)
     if not arguments.quiet:
@@ -100,6 +101,18 @@ def _chosen(arguments: argparse.Namespace) -> frozenset[str]:
 
     selected = starting_with(arguments.select) if arguments.select else frozenset(RULES)
     return selected - starting_with(arguments.ignore or ())
+
+
+def _announce(jobs: int) -> None:
+    """Tell a person who waits how much there is to do."""
+    print(f"checking {jobs} jobs ...", file=sys.stderr, flush=True)
+
+
+def _narrowed(report: Report, chosen: frozenset[str]) -> Report:
+    """The report with what is not wanted set aside."""
+    wanted = tuple(found for found in report.diagnostics if found.code in chosen)
+    hidden = tuple(found for found in report.diagnostics if found.code not in chosen)
+    return replace(report, diagnostics=wanted, hidden=hidden)
 
 
 def _asked(report: Report, arguments: argparse.Namespace) -> tuple[Report, list[str]]:

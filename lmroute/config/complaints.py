@@ -111,7 +111,10 @@ def nothing_to_delete(key: str, override: str, known_keys: Callable[[KeyPath], I
 
 def several_values(override: str) -> Diagnostic:
     """A sweep where there is only one run."""
-    if " " in override:
+    group = override.partition("=")[0]
+    if group in {"routing", "task", "adapter"}:
+        advice = "choose one; to try each of them, add -m"
+    elif " " in override:
         advice = """a comma separates values; quote a text twice: 'key="one, two"'"""
     else:
         advice = "a list is written key=[a,b]; to sweep over the values, add -m"

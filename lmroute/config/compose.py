@@ -11,6 +11,8 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import islice
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -18,6 +20,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -29,7 +32,7 @@ from lmroute.config.provenance import Locate, Provenance, Trace
 from lmroute.config.refusals import refused
 from lmroute.config.resolution import resolved
 from lmroute.config.tracing import folders_of, trace
-from lmroute.errors import ConfigError
+from lmroute.errors import ConfigError, LmrouteError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +44,10 @@ if TYPE_CHECKING:
 _ROOT = "config"
 _SEARCHPATH = "hydra.searchpath"
 _session = threading.Lock()
+
+
+class TooManyJobs(LmrouteError):
+    """A sweep with more jobs than were asked for."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +138,11 @@ def exchanged(
     return _composition(config, overrides, traced)
 
 
-def jobs(overrides: Sequence[str]) -> list[list[str]]:
+def jobs(overrides: Sequence[str], most: int | None = None) -> list[list[str]]:
     """The overrides of each job of a sweep, so that all can be checked before one is launched.
 
     Counts in what ``hydra.sweeper.params`` sweeps. Without any sweep it is one job.
-    Raises ConfigError when the sweep cannot be expanded.
+    Raises ConfigError when the sweep cannot be expanded, and TooManyJobs instead of expanding more than ``most`` jobs.
     """
     given = tuple(overrides)
     words = [*searchpath(given), *given]
@@ -143,10 +150,24 @@ def jobs(overrides: Sequence[str]) -> list[list[str]]:
         master = _loader().load_configuration(_ROOT, words, RunMode.MULTIRUN, from_shell=False)
         swept = [f"{key}={value}" for key, value in (master.hydra.sweeper.get("params") or {}).items()]
         parsed = OverridesParser.create(config_loader=_loader()).parse_overrides([*swept, *given])
+        if most is not None and _exceeds(parsed, most):
+            raise TooManyJobs(f"the sweep has more than {most} jobs")
         expanded = [list(job) for job in BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]]
         if not expanded:
             raise HydraException("the sweep has no jobs")
         return expanded
+
+
+def _exceeds(words: Sequence[Override], most: int) -> bool:
+    """Whether a sweep has more jobs than that. Counts no further, for a range may have any number of values."""
+    values = {word.get_key_element(): _values(word) for word in words if word.is_discrete_sweep()}
+    return prod(sum(1 for _ in islice(found, most + 1)) for found in values.values()) > most
+
+
+def _values(word: Override) -> Iterator[Any]:
+    value = word.value()
+    # Asked for a shuffled range, Hydra lists it first.
+    return iter(value.range()) if isinstance(value, RangeSweep) else word.sweep_string_iterator()
 
 
 def sweeps(overrides: Sequence[str]) -> bool:
@@ -205,7 +226,7 @@ def _complaining(overrides: tuple[str, ...], *, sweep: bool = False) -> Iterator
     """Turn what Hydra, OmegaConf and PyYAML raise into a ConfigError; no cause, for it may quote secrets."""
     try:
         yield
-    except ConfigError:
+    except LmrouteError:
         raise
     except Exception as error:  # noqa: BLE001  on odd input all of them let TypeErrors and assertions escape
         raise ConfigError(refused(error, overrides, _loader(), _load, sweep=sweep)) from None

@@ -12,7 +12,7 @@ from lmroute.config.text.marks import placed
 from lmroute.diagnostics import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from lmroute.config.keypaths import KeyPath
 
@@ -24,6 +24,7 @@ class Choice:
     """One name in a defaults list.
 
     Attributes:
+        words: what stands before the group, ``override`` for one.
         group: the group as Hydra finds it, ``experiment/provider`` for ``override provider:`` in an experiment.
         written: the group as it is written, without ``override`` and package.
         path: where the name stands in the file.
@@ -33,6 +34,7 @@ class Choice:
     written: str
     name: str
     path: KeyPath
+    words: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -63,14 +65,16 @@ def _entry(key: str, value: Any, path: KeyPath, group: str) -> Iterator[Choice]:
         names = (
             [(name, (*path, str(at))) for at, name in enumerate(value)] if isinstance(value, list) else [(value, path)]
         )
-        yield from _named(written.lstrip("/"), names, group, absolute=written.startswith("/"))
+        yield from _named(written.lstrip("/"), names, group, words, absolute=written.startswith("/"))
 
 
-def _named(written: str, names: list[tuple[Any, KeyPath]], group: str, *, absolute: bool) -> Iterator[Choice]:
+def _named(
+    written: str, names: list[tuple[Any, KeyPath]], group: str, words: Iterable[str] = (), *, absolute: bool
+) -> Iterator[Choice]:
     found = written if absolute or not group else f"{group}/{written}".rstrip("/")
     for name, path in names:
         if isinstance(name, str) and "${" not in name and name != "???":
-            yield Choice(found, written, name.removesuffix(".yaml"), path)
+            yield Choice(found, written, name.removesuffix(".yaml"), path, tuple(words))
 
 
 def place_of(group: str, name: str) -> Location:

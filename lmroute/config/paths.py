@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import platformdirs
@@ -39,6 +40,16 @@ def project() -> Path | None:
     its profiles could run commands.
     """
     return next((folder for folder in _own_folders(Path.cwd()) if _is_project(folder / "conf")), None)
+
+
+def unmarked() -> list[Path]:
+    """The folders ``conf``, from the current directory up to the project, that only lack the marker; nearest first.
+
+    What is somebody else's is not among them, nor what is read all the same: what lmroute ships, the user's folder.
+    """
+    root, known = project(), {folder.resolve() for folder in roots()}
+    nearer = takewhile(lambda folder: folder != root, _own_folders(Path.cwd()))
+    return [conf for folder in nearer if _is_trusted(conf := folder / "conf") and conf.resolve() not in known]
 
 
 def overlays() -> tuple[Path, ...]:
@@ -82,8 +93,15 @@ def _own_folders(here: Path) -> list[Path]:
 def _is_project(conf: Path) -> bool:
     try:
         found = (conf / MARKER).is_file() and conf.resolve() != shipped("conf").resolve()
-        return found and conf.stat().st_uid in _trusted()
+        return found and _is_trusted(conf)
     except OSError:  # a folder that may not be looked into
+        return False
+
+
+def _is_trusted(conf: Path) -> bool:
+    try:
+        return conf.is_dir() and conf.stat().st_uid in _trusted()
+    except OSError:
         return False
 
 

@@ -66,6 +66,8 @@ def _chooser(default: ResultDefault, words: Sequence[str], found: DefaultsList) 
     by_file = found.overrides.override_metadata.get(key)
     if by_file and by_file.containing_config_path:
         return f"{by_file.containing_config_path}.yaml"
+    if default.parent and _group(default.parent) == group:  # a file that builds on another one of its group
+        return f"{default.parent}.yaml"
     named = [word for word in words if word.lstrip("+").partition("=")[0] in {key, group}]
     return named[-1] if named else f"{default.parent}.yaml"
 

@@ -4,55 +4,86 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lmroute.config.paths import project, shipped
 from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 TIMEOUT_S = 20.0
 _OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
 """What git sets for its hooks; it may be relative to another directory than ours."""
+_NO_REPOSITORY = b"not a git repository (or any"
+"""What git says where there is none; without the second half, one is broken."""
 
 
 def changed_since(ref: str, roots: Iterable[Path]) -> frozenset[Path]:
     """The files below some folders that differ from a git ref, with those that are new to git, and those gone.
 
-    Folders that lie in no repository that knows the ref have no part in it.
+    Each folder answers for itself. Left out are a user's own folder that lies in no repository, and the shipped one
+    unless one stands in its repository: a clone that lmroute runs from says nothing about somebody's project.
 
     Args:
         ref: anything that names a commit; empty for the last one, or for nothing where there is none yet.
+        roots: existing folders, as ``lmroute.config.paths.roots`` has them.
 
-    Raises LmrouteError when none of the folders lies in such a repository, or git does not do its work.
+    Raises LmrouteError when a folder's repository does not know the ref, when the project or every folder lies in no
+    repository, and when git does not do its work.
     """
     folders = tuple(roots)
-    commits = {root: commit for root in folders if (commit := _commit(ref, root))}
-    if not commits:
-        listed = ", ".join(map(str, folders))
-        raise LmrouteError(
-            f"git knows no commit {ref!r} for {listed}: name a commit, a branch or a tag"
-            if any(map(_is_in_repository, folders))
-            else f"{listed}: not in a git repository; leave --changed out to check every file"
-        )
-    return frozenset(root / name for root, commit in commits.items() for name in _names(commit, root))
+    asked = [root for root in folders if _takes_part(root)]
+    if not asked:
+        raise _no_repository(*(Path.cwd() if root == shipped("conf") else root for root in folders))
+    return frozenset(root / name for root in asked for name in _names(_commit(ref, root), root))
+
+
+def _takes_part(root: Path) -> bool:
+    if root == shipped("conf"):
+        above = _repository(root)
+        return above is not None and above == _repository(Path.cwd())
+    own = project()
+    return (own is not None and root == own / "conf") or _is_in_repository(root)
+
+
+def _repository(folder: Path) -> Path | None:
+    """The root of the repository around a folder, also of one that git would not let us look into."""
+    here = folder.resolve()
+    return next((above for above in (here, *here.parents) if (above / ".git").exists()), None)
 
 
 def _is_in_repository(folder: Path) -> bool:
-    return _git(folder, "rev-parse", "--git-dir").returncode == 0
+    """Raises LmrouteError with git's own words when there is one that git does not read: it may be somebody else's."""
+    found = _git(folder, "rev-parse", "--git-dir")
+    if found.returncode and _NO_REPOSITORY not in found.stderr:
+        raise LmrouteError(f"git could not read the repository of {folder}: {_text(found.stderr).strip()}")
+    return not found.returncode
 
 
 def _commit(ref: str, folder: Path) -> str:
-    """The object that files are compared with; empty when there is none."""
+    """The object that files are compared with. Raises LmrouteError when there is none."""
+    if not _is_in_repository(folder):
+        raise _no_repository(folder)
     found = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref or 'HEAD'}^{{commit}}")
-    if found.returncode and not ref and _is_in_repository(folder):  # before the first commit: the empty tree
+    if found.returncode and not ref:  # before the first commit: the empty tree
         found = _git(folder, "hash-object", "-t", "tree", "--stdin")
-    return "" if found.returncode else _text(found.stdout).strip()
+    if found.returncode:
+        shallow = _git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
+        fix = "; this clone is shallow: `git fetch --unshallow` brings the older ones" if shallow else ""
+        raise LmrouteError(f"git knows no commit {ref!r} for {folder}: name a commit, a branch or a tag{fix}")
+    return _text(found.stdout).strip()
+
+
+def _no_repository(*folders: Path) -> LmrouteError:
+    listed = ", ".join(map(str, folders))
+    return LmrouteError(f"{listed}: not in a git repository; leave --changed out to check every file")
 
 
 def _names(commit: str, folder: Path) -> list[str]:
-    tracked = _git(folder, "diff", "--name-only", "--relative", "-z", commit, "--", ".")
+    # of a renamed file, both names: the old one is gone
+    tracked = _git(folder, "diff", "--name-only", "--no-renames", "--relative", "-z", commit, "--", ".")
     new = _git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", ".")
     for done in (tracked, new):
         if done.returncode:
@@ -62,6 +93,7 @@ def _names(commit: str, folder: Path) -> list[str]:
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    environment["LC_ALL"] = "C"  # its messages are told apart
     try:
         return subprocess.run(
             ["git", "--no-optional-locks", *words],  # noqa: S607  whichever git the user has

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lmroute.config.compose import Composition, compose, jobs
+from lmroute.config.compose import Composition, TooManyJobs, compose, jobs
 from lmroute.config.keypaths import present, undotted
-from lmroute.errors import ConfigError
+from lmroute.errors import ConfigError, LmrouteError
+from lmroute.validate.files import check, discover
 from lmroute.validate.pipeline import judge, stamped
-from lmroute.validate.sampling import EXPERIMENT
+from lmroute.validate.sampling import EXPERIMENT, endless
 from lmroute.validate.variants import Variants, profiles_in
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from lmroute.diagnostics import Diagnostic
     from lmroute.validate.files import File
     from lmroute.validate.sampling import Choice
+
+MOST_JOBS = 1000
+"""Jobs of one sweep that are checked; each takes a while."""
 
 _Findings: TypeAlias = "tuple[Diagnostic, ...]"
 
@@ -32,16 +36,38 @@ class Outcome:
     composition: Composition | None = None
 
 
-def asked(overrides: Sequence[str], *, multirun: bool) -> Iterator[Outcome]:
-    """The outcome of a command line, or of each job of its sweep."""
-    given = tuple(overrides)
+def asked(
+    overrides: Sequence[str], *, multirun: bool, progress: Callable[[int], None] | None = None
+) -> Iterator[Outcome]:
+    """The outcome of a command line, or of each job of its sweep.
+
+    Args:
+        progress: is told the number of jobs before the first one of several is composed.
+
+    Raises LmrouteError when there are more than ``MOST_JOBS``.
+    """
+    given, files = tuple(overrides), discover()
+    if (outcome := _uncomposable(given, files)) is not None:
+        yield outcome
+        return
     try:
-        sweep = [tuple(job) for job in jobs(given)] if multirun else [given]
+        sweep = [tuple(job) for job in jobs(given, MOST_JOBS)] if multirun else [given]
     except ConfigError as error:
         yield _refused(given, error)
         return
+    except TooManyJobs as error:
+        advice = f"at most {MOST_JOBS} are checked: narrow it, or check one job without -m"
+        raise LmrouteError(f"{error}; {advice}") from None
+    if progress and len(sweep) > 1:
+        progress(len(sweep))
     for words in sweep:
-        yield _outcome(words, partial(compose, words))
+        yield (_uncomposable(words, files) if multirun else None) or _outcome(words, partial(compose, words))
+
+
+def _uncomposable(words: tuple[str, ...], files: Sequence[File]) -> Outcome | None:
+    """What is wrong with the files that Hydra would compose for ever, when a command line chooses any."""
+    found = [finding for file in endless(files, words) for finding in check(file)]
+    return Outcome(words, tuple(found)) if found else None
 
 
 def sampled(choices: Iterable[Choice], files: Sequence[File]) -> Iterator[Outcome]:
@@ -85,11 +111,16 @@ def _suits_nobody(outcome: Outcome, files: Sequence[File]) -> bool:
 
 def _outcomes(choice: Choice, variants: Variants | None) -> Iterator[Outcome]:
     words, option = choice.overrides, choice.option
-    if option and _sweeps(option.reading.document):
-        return asked(words, multirun=True)
-    return iter(
-        [_outcome(words, partial(variants.of, option, words) if variants and option else partial(compose, words))]
-    )
+    make = partial(variants.of, option, words) if variants and option else partial(compose, words)
+    if not (option and _sweeps(option.reading.document)):
+        return iter([_outcome(words, make)])
+    try:
+        jobs(words, MOST_JOBS)
+    except TooManyJobs:  # nobody asked for each of them: the experiment is judged without its sweep
+        return iter([_outcome(words, make)])
+    except ConfigError as error:
+        return iter([_refused(words, error)])
+    return asked(words, multirun=True)
 
 
 def _sweeps(document: Any) -> bool:

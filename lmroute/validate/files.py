@@ -5,8 +5,10 @@ Nothing here composes, so nothing imports Hydra or OmegaConf.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmroute.config import paths, schema
@@ -15,12 +17,12 @@ from lmroute.config.packages import GROUPS, belongs
 from lmroute.config.text import yaml11
 from lmroute.config.text.marks import Mark, placed
 from lmroute.diagnostics import Diagnostic, Location, ordered
+from lmroute.validate.folders import readable
 from lmroute.validate.pipeline import stamped
 from lmroute.validate.table import FILE_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -142,7 +144,8 @@ def check(file: File) -> list[Diagnostic]:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    for path in sorted(root.rglob("*")):
+    folders = ((Path(folder), names) for folder, _, names in os.walk(root))
+    for path in sorted(folder / name for folder, names in folders if readable(folder) for name in names):
         visible = not any(part.startswith(".") for part in path.relative_to(root).parts)
         if visible and path.suffix.lower() in _SUFFIXES and path.is_file():
             yield path

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lmroute.model import Locality
+
+_NEAR = frozenset({"local", "lan", "home", "internal", "intranet", "corp", "localdomain", "test", "arpa"})
+"""Endings of host names that are given out on one's own network."""
 
 if TYPE_CHECKING:
     from lmroute.model import Profile
@@ -28,8 +32,14 @@ def contradiction(profile: Profile) -> tuple[str, Locality] | None:
     if _is_public(host):
         return f"'{host}' is a public address", Locality.CLOUD
     if profile.locality is Locality.LOOPBACK and not _is_loopback(host):
-        return f"'{host}' is not this machine", Locality.PRIVATE
+        hint = "; did you mean localhost?" if get_close_matches(host, ["localhost"], cutoff=0.8) else ""
+        return f"'{host}' is not this machine{hint}", Locality.PRIVATE if _may_be_near(host) else Locality.CLOUD
     return None
+
+
+def _may_be_near(host: str) -> bool:
+    """Whether a host that is not this machine may be on this network: an address, or a name that no registry sells."""
+    return _address(host) is not None or "." not in host or host.rpartition(".")[2] in _NEAR
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lmroute.config import complaints, schema
 from lmroute.config.interpolation import origin, variables
-from lmroute.config.keypaths import dotted, undotted
+from lmroute.config.keypaths import at, dotted, undotted
 from lmroute.config.secrecy import without_values
 from lmroute.diagnostics import Diagnostic, Related, ordered
 from lmroute.validate.context import Context
@@ -28,7 +28,8 @@ def judge(composition: Composition) -> list[Diagnostic]:
     broken += schema.check(composition.document, locate)
     context = Context.of(composition, broken)
     loose = chain.from_iterable(check(context) for check in CONFIG_CHECKS)
-    found = _at_their_origins([*broken, *loose], composition)
+    told = [_decoded(finding, at(composition.written, undotted(finding.key))) for finding in (*broken, *loose)]
+    found = _at_their_origins(told, composition)
     read = variables(composition.written)
     return ordered(replace(stamped(_veiled(finding, read)), overrides=composition.overrides) for finding in found)
 
@@ -38,6 +39,13 @@ def _veiled(finding: Diagnostic, read: set[str]) -> Diagnostic:
     if not read:
         return finding
     return replace(finding, message=without_values(finding.message, read), help=without_values(finding.help, read))
+
+
+def _decoded(finding: Diagnostic, written: object) -> Diagnostic:
+    """A bad value from the environment, which holds nothing but texts, with the way to make it something else."""
+    if finding.code != "LMR103" or finding.help or not str(written).startswith("${oc.env:"):
+        return finding
+    return replace(finding, help=f"the environment holds texts only: ${{oc.decode:{written}}}")
 
 
 def stamped(finding: Diagnostic) -> Diagnostic:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lmroute.config.text.yaml11 import TooMuch
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -17,6 +19,7 @@ _BARE = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_][\w/-]*", re.IGNORECA
 """A name that Hydra's grammar reads as a text without quotes."""
 
 _WORD = re.compile(r"[\w-]+")
+_OPTION = re.compile(r"[\w/.-]+")
 
 _Options: TypeAlias = "Mapping[tuple[str, str], File]"
 _Chosen: TypeAlias = "Mapping[str, list[str]]"
@@ -94,6 +97,26 @@ def mentioned(files: Sequence[File], overrides: Iterable[str]) -> list[File]:
             words.update(name for group, names in default_options(file).items() if group not in keys for name in names)
         pending = [file for file in files if file.name in words and file not in found]
     return found
+
+
+def endless(files: Sequence[File], overrides: Iterable[str]) -> list[File]:
+    """The files that a command line chooses and that nobody can compose: Hydra would never be done with them."""
+    options = {f"{file.group}/{file.name}": file for file in reversed(files) if file.path.suffix == ".yaml"}
+    typed = dict(_typed(word) for word in overrides)
+    named = [f"{key.partition('@')[0]}/{name}" for key, names in typed.items() for name in names]
+    roots = [file for file in files if file.contract == "config"]
+    choices: dict[str, list[str]] = {}
+    for file in (*roots, *(options[name] for name in named if name in options)):
+        choices.update(default_options(file))  # an experiment's come after those of config.yaml
+    chosen = [f"{group}/{name}" for group, names in choices.items() if group not in typed for name in names]
+    taking_part = [*roots, *(options[name] for name in dict.fromkeys([*named, *chosen]) if name in options)]
+    return [file for file in taking_part if isinstance(file.reading.error, TooMuch)]
+
+
+def _typed(override: str) -> tuple[str, list[str]]:
+    """The group that an override may be about, and the options that it chooses of it."""
+    key, _, value = override.partition("=")
+    return key.lstrip("+~"), [] if key.startswith("~") else _OPTION.findall(value)
 
 
 def words_of(text: str) -> set[str]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from lmroute.config.paths import roots
+from lmroute.config.paths import overlays, roots, shown
 from lmroute.diagnostics import Diagnostic, Report, ordered
 from lmroute.errors import LmrouteError
+from lmroute.validate import folders
 from lmroute.validate.changed import changed_since
 from lmroute.validate.files import File, check, discover
 from lmroute.validate.sampling import mentioned, sample, words_of
@@ -15,7 +16,7 @@ from lmroute.validate.suppressions import OF_FILES, apply
 from lmroute.validate.table import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from lmroute.diagnostics import Location
     from lmroute.validate.compositions import Outcome
@@ -37,12 +38,14 @@ class Request:
         multirun: judge each job of the sweep that the overrides describe.
         changed: only what stands in files that differ from this git ref; ``""`` is the last commit. None for all files.
         files_only: the files by themselves, without composing anything.
+        progress: is told the number of jobs of a sweep before the first one is checked.
     """
 
     overrides: tuple[str, ...] = ()
     multirun: bool = False
     changed: str | None = None
     files_only: bool = False
+    progress: Callable[[int], None] | None = None
 
 
 def run(request: Request) -> Report:
@@ -55,7 +58,7 @@ def run(request: Request) -> Report:
     files = discover()
     scope = _Scope.of(request.changed, files)
     if not scope.everything and not scope.files:
-        return Report((), {"files": 0, "compositions": 0})
+        return Report(tuple(folders.check()), {"files": 0, "compositions": 0})
     own, outcomes = _examined(request, files, scope)
     news = [finding for outcome in outcomes for finding in _news(outcome, own)]
     fuller = {_sameness(finding) for finding in news if finding.related}
@@ -63,7 +66,8 @@ def run(request: Request) -> Report:
     whole = scope.everything and not (request.files_only or request.overrides or request.multirun)
     found = apply(found, list(own), RULES if whole else OF_FILES)
     checked = {"files": sum(file in scope for file in own), "compositions": len(outcomes)}
-    return Report(tuple(ordered(finding for finding in found if scope.has(finding))), checked)
+    told = ordered([*folders.check(), *(finding for finding in found if scope.has(finding))])
+    return Report(tuple(told), checked, folders=tuple(map(shown, overlays())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,11 @@ class _Scope:
         if changed is None:
             return cls(frozenset(files))
         paths = changed_since(changed, roots())
+        if any(path.suffix == ".yaml" and not path.exists() for path in paths):  # any other file may have named it
+            return cls(frozenset(files))
         inside = frozenset(file for file in files if file.path in paths)
-        gone = any(path.suffix == ".yaml" and not path.exists() for path in paths)
         others = frozenset(file.shown for file in files if file not in inside)
-        return cls(inside, others, gone or any(file.contract == "config" for file in inside))
+        return cls(inside, others, any(file.contract == "config" for file in inside))
 
     def __contains__(self, file: File) -> bool:
         return file in self.files
@@ -111,7 +116,7 @@ def _examined(request: Request, files: Sequence[File], scope: _Scope) -> tuple[_
         return own, [] if request.files_only else _sampled(own, scope)
     from lmroute.validate.compositions import asked  # noqa: PLC0415  Hydra waits until it is needed
 
-    outcomes = list(asked(request.overrides, multirun=request.multirun))
+    outcomes = list(asked(request.overrides, multirun=request.multirun, progress=request.progress))
     taking_part = {file for outcome in outcomes for file in _files_of(outcome, files)}
     return {file: check(file) for file in files if file in taking_part}, outcomes
 

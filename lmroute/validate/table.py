@@ -121,9 +121,9 @@ _ROWS = (
         "that its grammar reads otherwise.",
     ),
     Rule(
-        "LMR202", _ERROR, "two chosen files write one profile",
-        "Their keys are mixed: the second one wins, and what it does not say stays as the first one said it, the token "
-        "included, which would be sent to the other server.",
+        "LMR202", _ERROR, "two chosen files write one thing",
+        "Of two files for one profile, policy, task or adapter the keys are mixed: the second one wins, and what it "
+        "does not say stays as the first one said it, a token included, which would be sent to the other server.",
         of_config=(providers.one_file_a_profile,),
     ),
     Rule(
@@ -135,6 +135,12 @@ _ROWS = (
         "Hydra stops at the first name in a `defaults` list that it does not find, so nothing that needs this file "
         "can be composed. In an experiment, groups begin with a slash: `override /provider: …`.",
         of_file=(defaults.there,),
+    ),
+    Rule(
+        "LMR205", _WARNING, "an experiment that chooses beside, not instead",
+        "Without `override`, a group in an experiment's `defaults` list is added to what config.yaml chooses: the "
+        "providers of both take part, and data may go where the experiment was not meant to send it.",
+        of_file=(defaults.instead,),
     ),
     Rule(
         "LMR301", _ERROR, "a rule names what is not there",

@@ -1,5 +1,6 @@
 """The program itself: help, versions, errors."""
 
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -100,6 +101,49 @@ def test_ctrl_c_is_130(verb, capsys):
 
     assert main(["probe"]) == 130
     assert capsys.readouterr() == ("", "")
+
+
+PROBE = """
+import signal, sys, types
+from lmroute import cli
+
+def run(arguments):
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:  # as a finalizer does, or a library that catches everything
+        print("swallowed", flush=True)
+    return 0
+
+module = types.SimpleNamespace(__doc__="Probe.", add_arguments=lambda parser: None, run=run)
+verb = sys.argv[1]
+cli.VERBS[verb] = "do what a test says"
+sys.modules[f"lmroute.cli.{verb}"] = module
+sys.exit(cli.main([verb]))
+"""
+
+
+@pytest.mark.parametrize(("name", "code", "out"), [("validate", 130, ""), ("emulator", 0, "swallowed\n")])
+def test_ctrl_c_ends_what_holds_nothing_even_where_an_exception_would_be_lost(name, code, out):
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, name], capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (code, out, "")
+
+
+def test_the_handler_of_ctrl_c_is_put_back_and_nobody_else_s_is_touched(verb):
+    during = []
+    verb(lambda arguments: during.append(signal.getsignal(signal.SIGINT)) or 0)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        main(["probe"])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        main(["probe"])
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert during[0] is not signal.default_int_handler
+    assert during[1] is signal.SIG_IGN
 
 
 @pytest.mark.parametrize(("debug", "traceback"), [("", False), ("0", False), ("1", True)])

@@ -109,10 +109,12 @@ def test_exit_codes(ran, mine, text, options, code):
     assert ran("--files-only", *options)[0] == code
 
 
-def test_what_is_not_selected_is_not_counted_either(ran, mine):
+@pytest.mark.parametrize("kind", ["text", "full", "github"])
+def test_what_is_not_selected_is_said_to_be_hidden(ran, mine, kind):
     mine(BAD)
 
-    assert ran("--files-only", "--ignore", "LMR102")[1].startswith("all good: ")
+    out = ran("--files-only", "--ignore", "LMR102", "--format", kind)[1]
+    assert out.startswith("1 error hidden by --select/--ignore in ")
 
 
 def test_options_and_overrides_come_in_any_order(monkeypatch):

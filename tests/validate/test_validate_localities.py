@@ -34,7 +34,7 @@ def test_a_locality_that_may_be_true(locality, endpoint):
     [
         ("loopback", "http://10.0.0.7:1234", Locality.PRIVATE),
         ("loopback", "http://gpu-box:8000", Locality.PRIVATE),
-        ("loopback", "http://127.0.0.1.evil.example", Locality.PRIVATE),
+        ("loopback", "http://127.0.0.1.evil.example", Locality.CLOUD),
         ("loopback", "http://notlocalhost", Locality.PRIVATE),
         ("loopback", "https://8.8.8.8/v1", Locality.CLOUD),
         ("private", "https://8.8.8.8/v1", Locality.CLOUD),

@@ -100,7 +100,7 @@ def test_a_profile_under_another_name_than_its_id(findings):
 def test_a_locality_that_cannot_be_true(findings):
     finding = only(findings("providers.lmstudio.endpoint=http://10.0.0.7:1234"))
     assert (finding.code, finding.key) == ("LMR308", "providers.lmstudio.locality")
-    assert finding.help.endswith("providers.lmstudio.locality=private")
+    assert finding.help.endswith("write private")
     assert load(["providers.lmstudio.endpoint=http://10.0.0.7:1234", "providers.lmstudio.locality=private"])
 
 
@@ -154,3 +154,40 @@ def test_a_task_without_its_data(findings):
 def test_everything_that_does_not_fit_is_said_at_once(findings):
     found = findings("task=ask", "routing.rules.1.use=[openai]", "routing.rules.1.name=private")
     assert {finding.code for finding in found} == {"LMR101", "LMR301", "LMR306"}
+
+
+@pytest.mark.parametrize("group", ["routing=[local_first,local_only]", "task=[sentiment,qa]", "adapter=[chat,json]"])
+def test_a_group_of_which_one_is_chosen(group, findings):
+    finding = only(findings(group))
+    assert (finding.code, finding.location.override) == ("LMR202", "")
+    assert finding.help == f"choose one: {group.partition(',')[0].replace('[', '')}"
+
+
+@pytest.mark.parametrize("words", [["provider=[lmstudio,lmstudio]"], ["+provider=lmstudio"]])
+def test_a_profile_that_is_chosen_twice(words, findings):
+    finding = only(findings(*words))
+    assert (finding.code, finding.message) == ("LMR202", "lmstudio is chosen twice")
+    assert finding.location.override == words[-1]
+
+
+def test_a_profile_may_build_on_another_one(overlay):
+    text = "# @package providers.mine\ndefaults: [lmstudio@_here_, _self_]\nid: mine\nendpoint: http://127.0.0.1:9\n"
+    overlay(provider__mine=text)
+    assert load(["provider=mine"]).providers["mine"].endpoint == "http://127.0.0.1:9"
+
+
+def test_a_number_from_the_environment(monkeypatch, overlay, findings):
+    monkeypatch.setenv("LMROUTE_TEST_WINDOW", "8192")
+    profile = "# @package providers.mine\nid: mine\ntype: vllm\nendpoint: http://127.0.0.1:9\nlocality: loopback\n"
+    overlay(provider__mine=f"{profile}context_window: ${{oc.env:LMROUTE_TEST_WINDOW}}\n")
+    finding = only(findings("provider=mine"))
+    advice = "${oc.decode:${oc.env:LMROUTE_TEST_WINDOW}}"
+    assert finding.help.endswith(advice)
+    overlay(provider__mine=f"{profile}context_window: {advice}\n")
+    assert load(["provider=mine"]).providers["mine"].context_window == 8192
+
+
+@pytest.mark.parametrize("host", ["127.0.0.256", "1.2.3"])
+def test_numbers_that_are_no_address(host, findings):
+    finding = only(findings(f"providers.lmstudio.endpoint=http://{host}:1234"))
+    assert (finding.code, finding.message) == ("LMR103", f'"http://{host}:1234" is no address')

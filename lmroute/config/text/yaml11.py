@@ -45,6 +45,10 @@ class Text:
     node: yaml.Node | None = field(default=None, repr=False, compare=False)
 
 
+class TooMuch(ConstructorError):
+    """A text that no program should walk: it would take for ever, or exhaust the stack."""
+
+
 UNREADABLE = Text(error=yaml.YAMLError("not a text"))
 """What bytes say that are no text."""
 
@@ -168,9 +172,9 @@ def _extent(node: yaml.Node, around: tuple[yaml.Node, ...], known: dict[yaml.Nod
     return size, levels
 
 
-def _too_much(node: yaml.Node | None, what: str) -> ConstructorError:
+def _too_much(node: yaml.Node | None, what: str) -> TooMuch:
     mark = node.start_mark if node else yaml.Mark("", 0, 0, 0, None, 0)
-    return ConstructorError(None, None, f"found more than {what}", mark)
+    return TooMuch(None, None, f"found more than {what}", mark)
 
 
 def _path(kind: type[pathlib.Path]) -> Callable[[Any, Any], pathlib.Path]:

@@ -6,8 +6,11 @@ import shlex
 from typing import TYPE_CHECKING
 
 from lmroute.diagnostics import Severity
+from lmroute.validate.reporters.presentable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lmroute.diagnostics import Diagnostic, Report
 
 COMMAND = ("lmroute", "validate")
@@ -26,13 +29,19 @@ def asides(finding: Diagnostic) -> list[str]:
 
 
 def summary(report: Report) -> str:
-    """One line about the whole: ``3 errors, 1 warning in 30 files and 26 compositions``."""
+    """One line about the whole: ``3 errors, 1 warning in 30 files and 26 compositions``.
+
+    Good is only what has nothing hidden; then it also says whose folders were looked at.
+    """
     checked = _listed([_counted(count, kind) for kind, count in report.checked.items() if count])
-    tallies = ((len(report.of(severity)), f"{severity}s") for severity in Severity)
-    found = ", ".join(_counted(count, kind) for count, kind in tallies if count)
+    found = _tallied(report.diagnostics)
+    if hidden := _tallied(report.hidden):
+        hidden += " hidden by --select/--ignore"
+        found = f"{found} (and {hidden})" if found else hidden
     if found:
         return f"{found} in {checked}" if checked else found
-    return f"all good: checked {checked}" if checked else "nothing to check"
+    where = f" ({', '.join(map(printable, report.folders))})" if report.folders else ""
+    return f"all good: checked {checked}{where}" if checked else "nothing to check"
 
 
 def reproduce(finding: Diagnostic) -> str:
@@ -40,6 +49,12 @@ def reproduce(finding: Diagnostic) -> str:
     words = ("--files-only",) if finding.overrides is None else finding.overrides
     live = ("--live",) if finding.code.startswith(_OF_SERVERS) else ()
     return shlex.join([*COMMAND, *words, *live])
+
+
+def _tallied(findings: Sequence[Diagnostic]) -> str:
+    """``3 errors, 1 warning``."""
+    tallies = ((sum(found.severity is severity for found in findings), f"{severity}s") for severity in Severity)
+    return ", ".join(_counted(count, kind) for count, kind in tallies if count)
 
 
 def _listed(parts: list[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -9,7 +11,9 @@ from lmroute.config import packages
 from lmroute.config.complaints import selection
 from lmroute.config.keypaths import dotted
 from lmroute.config.paths import options
-from lmroute.diagnostics import Diagnostic, Related
+from lmroute.config.provenance import COMMAND_LINE
+from lmroute.config.secrecy import masked
+from lmroute.diagnostics import Diagnostic, Location, Related
 from lmroute.validate.localities import contradiction
 
 if TYPE_CHECKING:
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
     from lmroute.config.keypaths import KeyPath
     from lmroute.config.provenance import Source
     from lmroute.validate.context import Context
+
+_ONE_FILE = frozenset({"provider", "routing", "task", "adapter"})
+"""The groups in which a key is the business of one file."""
 
 
 def some_provider(context: Context) -> Iterator[Diagnostic]:
@@ -28,25 +35,43 @@ def some_provider(context: Context) -> Iterator[Diagnostic]:
 
 
 def one_file_a_profile(context: Context) -> Iterator[Diagnostic]:
-    """LMR202: two chosen files write one profile, the second over the first, secrets and all."""
+    """LMR202: two chosen files write one profile, policy or task, the second over the first, secrets and all."""
     for first, second in _clashes(context):
-        yield Diagnostic(
-            "LMR202",
-            f"{first.file.name} and {second.file.name} both write this profile; their keys are mixed",
-            second.place,
-            dotted(second.package),
-            _apart(first if first.file.stem != second.package[-1] else second),
-            related=(Related("also written by", first.place),),
-        )
+        message, advice = _mixed(first, second)
+        place = _where_chosen(second) if first.file == second.file else second.place
+        related = (Related("also written by", first.place),) if first.file != second.file else ()
+        yield Diagnostic("LMR202", message, place, dotted(second.package), advice, related=related)
 
 
 def _clashes(context: Context) -> Iterator[tuple[Source, Source]]:
-    writers: dict[KeyPath, Source] = {}
+    """Files of one group at one key. One that brings the other by its own defaults list builds on it."""
+    writers: dict[tuple[str, KeyPath], Source] = {}
     for source in context.composition.trace.sources:
-        if source.group == "provider":
-            first = writers.setdefault(source.package, source)
-            if first is not source:
+        if source.group in _ONE_FILE:
+            first = writers.setdefault((source.group, source.package), source)
+            if first is not source and not _builds_on(first, source):
                 yield first, source
+
+
+def _builds_on(one: Source, other: Source) -> bool:
+    return any(b.chosen_by == f"{a.group}/{a.file.name}" for a, b in ((one, other), (other, one)))
+
+
+def _mixed(first: Source, second: Source) -> tuple[str, str]:
+    """What two files at one key mean, and how each gets its own."""
+    if first.file == second.file:
+        return f"{second.file.stem} is chosen twice", "name it once"
+    if second.group != "provider":
+        both = f"{first.file.name} and {second.file.name}"
+        return f"{both} are both chosen, and their keys are mixed", f"choose one: {second.group}={first.file.stem}"
+    mixed = f"{first.file.name} and {second.file.name} both write this profile; their keys are mixed"
+    return mixed, _apart(first if first.file.stem != second.package[-1] else second)
+
+
+def _where_chosen(source: Source) -> Location:
+    """The override that chose a file; else the file itself."""
+    typed = "=" in source.chosen_by
+    return Location(COMMAND_LINE, override=masked(source.chosen_by)) if typed else source.place
 
 
 def _apart(source: Source) -> str:
@@ -83,15 +108,18 @@ def localities(context: Context) -> Iterator[Diagnostic]:
         path = ("providers", name, "locality")
         if _is_address(profile.endpoint) and (found := contradiction(profile)):
             message, nearest = found
-            advice = f"policies keep private work here by this word: {dotted(path)}={nearest}"
+            advice = f"policies keep private work here by this word; if the endpoint is right, write {nearest}"
             place = context.locate(path)
             yield Diagnostic("LMR308", f"cannot be {profile.locality}: {message}", place, dotted(path), advice)
 
 
 def _is_address(endpoint: str | None) -> bool:
-    """Whether brackets hold an IPv6 address, and the port is one."""
+    """Whether brackets hold an IPv6 address, four numbers are an address, and the port is one."""
     try:
         parts = urlsplit(endpoint or "http://fixed")
-        return bool(parts.hostname) and parts.port != 0
+        host = parts.hostname or ""
+        if re.fullmatch(r"[\d.]+", host):
+            ipaddress.ip_address(host)
+        return bool(host) and parts.port != 0
     except ValueError:
         return False

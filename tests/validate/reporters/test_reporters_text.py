@@ -65,6 +65,12 @@ def test_text_is_what_a_finding_says_of_itself_and_a_summary():
             "all good: checked 2 files, 3 compositions and 1 server",
         ),
         (Report(FINDINGS[:1], {"files": 1}), "1 error in 1 file"),
+        (Report((), {"files": 1}, folders=("conf", "/a\x1b")), "all good: checked 1 file (conf, /a\\x1b)"),
+        (Report((), {"files": 1}, hidden=FINDINGS[:1]), "1 error hidden by --select/--ignore in 1 file"),
+        (
+            Report(FINDINGS[:1], {"files": 1}, hidden=FINDINGS[1:2]),
+            "1 error (and 1 warning hidden by --select/--ignore) in 1 file",
+        ),
         (Report(FINDINGS[1:2]), "1 warning"),
         (Report(FINDINGS[:1] * 2 + FINDINGS[1:2] * 2, {"compositions": 2}), "2 errors, 2 warnings in 2 compositions"),
     ],
