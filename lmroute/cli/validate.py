@@ -41,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--live", action="store_true", help="also ask the servers of the composition whether they can serve it")
     add("--format", choices=FORMATS, help="default: $LMROUTE_FORMAT, else github in GitHub Actions, else text")
     add("--output", type=Path, metavar="FILE", help="write the report to a file instead of stdout")
-    add("--fail-on", choices=[*Severity], default=Severity.ERROR, help="what makes the exit code 1 (default: error)")
+    add(
+        "--fail-on",
+        choices=[severity.value for severity in Severity],
+        default=Severity.ERROR.value,
+        help="what makes the exit code 1 (default: error)",
+    )
     add("--exit-zero", action="store_true", help="exit with 0 whatever is found")
     add("--select", action="append", metavar="CODES", help="report only these codes: LMR102,LMR2")
     add("--ignore", action="append", metavar="CODES", help="do not report these codes")

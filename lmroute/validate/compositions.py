@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lmroute.config.compose import Composition, TooManyJobs, compose, jobs
+from lmroute.config.compose import Composition, TooManyJobs, compose, jobs, sweeps
 from lmroute.config.keypaths import present, undotted
 from lmroute.errors import ConfigError, LmrouteError
 from lmroute.validate.files import check, discover
@@ -50,6 +50,7 @@ def asked(
     if (outcome := _uncomposable(given, files)) is not None:
         yield outcome
         return
+    multirun = multirun or _sweeps_by_itself(given)
     try:
         sweep = [tuple(job) for job in jobs(given, MOST_JOBS)] if multirun else [given]
     except ConfigError as error:
@@ -62,6 +63,11 @@ def asked(
         progress(len(sweep))
     for words in sweep:
         yield (_uncomposable(words, files) if multirun else None) or _outcome(words, partial(compose, words))
+
+
+def _sweeps_by_itself(words: Sequence[str]) -> bool:
+    """Whether what is chosen makes a sweep of it, as run.py would; only these words can."""
+    return any(word.lstrip("+").startswith(("experiment=", "hydra.mode=")) for word in words) and sweeps(words)
 
 
 def _uncomposable(words: tuple[str, ...], files: Sequence[File]) -> Outcome | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -25,13 +26,34 @@ def judge(composition: Composition) -> list[Diagnostic]:
     """Everything that is wrong with a composed configuration, in the order of the places."""
     locate = composition.locate
     broken = [complaints.unresolved(path, why, locate) for path, why in composition.faults.items()]
-    broken += schema.check(composition.document, locate)
+    broken += _of_whole_profiles(schema.check(composition.document, locate), composition)
     context = Context.of(composition, broken)
     loose = chain.from_iterable(check(context) for check in CONFIG_CHECKS)
     told = [_decoded(finding, at(composition.written, undotted(finding.key))) for finding in (*broken, *loose)]
     found = _at_their_origins(told, composition)
     read = variables(composition.written)
     return ordered(replace(stamped(_veiled(finding, read)), overrides=composition.overrides) for finding in found)
+
+
+def _of_whole_profiles(findings: list[Diagnostic], composition: Composition) -> list[Diagnostic]:
+    """Schema findings, those about a profile without a file told as what it is: keys for one that was not chosen."""
+    missing = {finding.key for finding in findings if finding.code == "LMR101"}
+    named = {undotted(key)[1] for key in missing if re.fullmatch(r"providers\.[^.]+\.type", key)}
+    sources = composition.trace.sources if named else ()
+    written = {source.package for source in sources if source.group == "provider"}
+    halves = {name for name in named if sources and ("providers", name) not in written}
+    if not halves:
+        return findings
+    chosen = [str(name) for name in composition.document["providers"] if name not in halves]
+    kept = [finding for finding in findings if undotted(finding.key)[1:2] not in [(name,) for name in halves]]
+    return kept + [_half(name, chosen, composition) for name in sorted(halves)]
+
+
+def _half(name: str, chosen: list[str], composition: Composition) -> Diagnostic:
+    message, advice = complaints.unselected(name, chosen)
+    path = ("providers", name)
+    return Diagnostic("LMR101", f"{message}, and these keys alone are none", composition.locate(path, key=True),
+                      dotted(path), advice)  # fmt: skip
 
 
 def _veiled(finding: Diagnostic, read: set[str]) -> Diagnostic:

@@ -189,3 +189,12 @@ def test_an_ignored_warning_of_a_composition(overlay):
     overlay(routing__mine=repeated.replace(", embedded]", "]  # lmroute: ignore[LMR309]"))
     assert [finding.code for finding in check().diagnostics] == ["LMR006"]
     assert check(files_only=True).diagnostics == ()
+
+
+def test_a_command_line_that_is_a_sweep_without_saying_so(overlay):
+    """As run.py takes it: an experiment with ``hydra: {mode: MULTIRUN}`` is checked job by job."""
+    sweep = "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '1,x'}}}\n"
+    overlay(experiment__mine=f"# @package _global_\n{sweep}")
+    report = run(Request(overrides=("+experiment=mine",)))
+    assert report.checked["compositions"] == 2
+    assert [finding.key for finding in report.diagnostics] == ["seed"]

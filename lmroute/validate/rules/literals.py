@@ -30,7 +30,13 @@ def none(file: File) -> Iterator[Diagnostic]:
     for path, value in leaves(file.reading.document, ()):
         if not any(path[: len(place)] == place for place in judged) and (found := _secret(path, value)):
             message, advice = found
-            yield Diagnostic("LMR005", message, file.locate(path), dotted((*file.package, *path)), advice)
+            yield Diagnostic("LMR005", message, file.locate(path), dotted((*file.package, *_shown(path))), advice)
+
+
+def _shown(path: KeyPath) -> KeyPath:
+    """A path as far as it may be shown: in ``auth_token: {sk-123: x}`` the key is the secret itself."""
+    depth = next((at for at, step in enumerate(path) if names_secret(step)), len(path))
+    return path[: depth + 1]
 
 
 def _secret(path: KeyPath, value: Any) -> tuple[str, str] | None:
