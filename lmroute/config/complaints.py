@@ -73,10 +73,15 @@ def missing_option(group: str, name: str, known: Sequence[str], overrides: Seque
     return Diagnostic(
         code="LMR201",
         key=group,
-        message=f"there is no {group} '{name}'",
+        message=f"there is no {group} '{_option(name, override)}'",
         location=place,
         help=_unread(group, name, known) or did_you_mean(name, known) or listed,
     )
+
+
+def _option(name: str, override: str) -> str:
+    """An option's name, unless the override that chose it may hold a secret: then nowhere in a message."""
+    return name if masked(override) == override else "***"
 
 
 def _unread(group: str, name: str, known: Sequence[str]) -> str:

@@ -201,3 +201,10 @@ def test_all_references_of_a_text_are_found_and_only_a_whole_one_is_a_target():
     assert target("${a}-${.b}", ("x", "y")) is None
     assert target("${..c[0]}", ("x", "y", "z")) == ("x", "c", "0")
     assert at({"x": [{"y": 2}]}, ("x", "0", "y")) == 2
+
+
+def test_an_override_writes_over_a_reference_and_a_deletion_through_it(overlay):
+    text = "shared: {p: 1}\nd: ${task.shared}\n"
+    assert located(overlay, "task.d.p", "task=mine", "++task.d.p=9", task__mine=text) == "++task.d.p=9"
+    assert located(overlay, "task.shared.p", "task=mine", "++task.d.p=9", task__mine=text) == "task/mine.yaml:1:13"
+    assert located(overlay, "task.shared.p", "task=mine", "~task.d.p", task__mine=text) == "~task.d.p"

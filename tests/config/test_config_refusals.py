@@ -63,3 +63,9 @@ def test_a_word_may_need_the_one_before_it():
 )
 def test_a_sweep_is_told_word_for_word_too(words, places):
     assert [place for place, _, _ in told(jobs, *words)] == places
+
+
+def test_an_option_that_looks_like_a_secret_is_shown_nowhere(findings):
+    (finding,) = findings("provider=MySecretValue")
+    assert "MySecretValue" not in str(finding)
+    assert finding.message == "there is no provider '***'"

@@ -191,3 +191,8 @@ def test_a_number_from_the_environment(monkeypatch, overlay, findings):
 def test_numbers_that_are_no_address(host, findings):
     finding = only(findings(f"providers.lmstudio.endpoint=http://{host}:1234"))
     assert (finding.code, finding.message) == ("LMR103", f'"http://{host}:1234" is no address')
+
+
+def test_who_is_left_over_because_of_a_misspelt_name_is_not_told_too(overlay, findings):
+    overlay(routing__mine=policy("[embeded]"))
+    assert only(findings("provider=embedded", "routing=mine")).code == "LMR301"
