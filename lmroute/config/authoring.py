@@ -172,15 +172,18 @@ def _where_known(conditional: Schema) -> Schema:
     return {"if": known, "then": conditional}
 
 
-def _asked(node: Schema, home: str) -> Schema:
-    """What a strict schema asks for, and nothing else of it."""
+def _asked(node: Schema, home: str, above: frozenset[str] = frozenset()) -> Schema:
+    """What a strict schema asks for, and nothing else of it. ``above`` are the references that led here."""
+    if node.get("$ref") in above:  # a definition that contains itself asks for nothing more in there
+        return {}
+    above |= {node["$ref"]} if "$ref" in node else set()
     node, home = _followed(node, home)
     made: Schema = {keyword: node[keyword] for keyword in ("if", *_ASKING) if keyword in node}
-    made |= {keyword: _asked(node[keyword], home) for keyword in ("then", "else") if keyword in node}
+    made |= {keyword: _asked(node[keyword], home, above) for keyword in ("then", "else") if keyword in node}
     made["properties"] = {
-        key: inner for key, value in node.get("properties", {}).items() if (inner := _asked(value, home))
+        key: inner for key, value in node.get("properties", {}).items() if (inner := _asked(value, home, above))
     }
-    made["allOf"] = [inner for part in node.get("allOf", ()) if (inner := _asked(part, home))]
+    made["allOf"] = [inner for part in node.get("allOf", ()) if (inner := _asked(part, home, above))]
     return _pruned(made)
 
 

@@ -67,6 +67,11 @@ class Composition:
     faults: Mapping[KeyPath, str] = field(repr=False, compare=False)
     _traced: Callable[[], Trace] = field(repr=False, compare=False)
 
+    @property
+    def is_traceable(self) -> bool:
+        """Whether the files and overrides that it was made of are known."""
+        return self._traced is not Trace
+
     @cached_property
     def trace(self) -> Trace:
         """Its files and settings in merge order; costs half a composition, so it waits until asked for."""

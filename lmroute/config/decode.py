@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lmroute.config.predicates import predicate
 from lmroute.model import (
+    BUILT_IN,
+    Budget,
+    CallerChoice,
     Capabilities,
     Cost,
+    Domain,
     Failure,
+    Guarantee,
     JsonMode,
+    Kind,
     Locality,
     Named,
     Order,
+    Period,
     Policy,
     Privacy,
     Profile,
@@ -23,6 +31,7 @@ from lmroute.model import (
     Stack,
     TaskSpec,
     Timeouts,
+    Traits,
     Use,
 )
 
@@ -36,7 +45,7 @@ def decode(document: _Raw) -> Stack:
     """The stack a schema-valid document describes; what it leaves out has ``lmroute.model``'s defaults."""
     return Stack(
         providers={name: profile(raw) for name, raw in document["providers"].items()},
-        policy=_policy(document["routing"]),
+        policy=policy(document["routing"]),
         task=task(document["task"]),
         adapter=document["adapter"],
         seed=int(document.get("seed", 0)),
@@ -79,8 +88,9 @@ def _params(raw: _Raw) -> tuple[tuple[str, Any], ...]:
     return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in raw.items())
 
 
-def _policy(raw: _Raw) -> Policy:
-    return Policy(**_converted(raw, {"rules": lambda rules: tuple(map(rule, rules)), "deadline_s": float}))
+def policy(raw: _Raw) -> Policy:
+    """A policy of schema-valid data."""
+    return Policy(**_converted(raw, _POLICY))
 
 
 def rule(raw: _Raw) -> Rule:
@@ -92,7 +102,48 @@ def _use(raw: str | _Raw) -> Use:
     if isinstance(raw, str):
         provider, _, model = raw.partition("/")
         return Named(provider, model or None)
-    return Selector(**_converted(raw["select"], _SELECTOR), order=Order(raw.get("order", Order.DECLARED)))
+    return Selector(
+        **_converted(raw["select"], _TRAITS),
+        order=Order(raw.get("order", Order.DECLARED)),
+        weights=tuple((str(name), float(weight)) for name, weight in raw.get("weights", {}).items()),
+    )
+
+
+def _uses(raw: list[str | _Raw]) -> tuple[Use, ...]:
+    return tuple(map(_use, raw))
+
+
+def traits(raw: _Raw) -> Traits:
+    """Traits of schema-valid data."""
+    return Traits(**_converted(raw, _TRAITS))
+
+
+def attribute(name: str, raw: _Raw) -> Domain:
+    """A declared attribute of schema-valid data; of a built-in one, with the words that the policy knows."""
+    values = tuple(map(str, raw["values"])) if "values" in raw else None
+    if name in BUILT_IN:
+        return replace(BUILT_IN[name], values=values)
+    kind, number = Kind(raw["type"]), float if raw["type"] == Kind.FLOAT else int
+    low, high = (number(raw[end]) if end in raw else None for end in ("min", "max"))
+    default = raw.get("default", _unstated(kind, values, low, high))
+    return Domain(kind, frozenset(default) if kind is Kind.SET else default, values, low, high)
+
+
+def _unstated(kind: Kind, values: tuple[str, ...] | None, low: float | None, high: float | None) -> Any:
+    """What a request has that does not state an attribute without a default of its own."""
+    match kind:
+        case Kind.ENUM:
+            return values[0] if values else ""
+        case Kind.BOOL:
+            return False
+        case Kind.SET:
+            return ()
+        case _:
+            return max(low if low is not None else 0, min(high if high is not None else 0, 0))
+
+
+def _attributes(raw: _Raw) -> dict[str, Domain]:
+    return {name: attribute(name, declared) for name, declared in raw.items()}
 
 
 def task(raw: _Raw) -> TaskSpec:
@@ -109,10 +160,22 @@ _PROFILE: Mapping[str, Callable[[Any], Any]] = {
     "capabilities": _capabilities,
     "timeouts": _seconds,
     "context_window": int,
+    "concurrency": int,
     "params": _params,
 }
+_POLICY: Mapping[str, Callable[[Any], Any]] = {
+    "deadline_s": float,
+    "attributes": _attributes,
+    "guarantees": lambda listed: tuple(Guarantee(**_converted(raw, _GUARANTEE)) for raw in listed),
+    "rules": lambda rules: tuple(map(rule, rules)),
+    "default": _uses,
+    "caller_choice": lambda raw: CallerChoice(**_converted(raw, _RULE)),
+    "budgets": lambda listed: tuple(Budget(**_converted(raw, _BUDGET)) for raw in listed),
+}
+_GUARANTEE: Mapping[str, Callable[[Any], Any]] = {"when": predicate, "only": traits, "never": traits}
+_BUDGET: Mapping[str, Callable[[Any], Any]] = {"per": Period, "select": traits, "tokens": int, "usd": float}
 _RULE: Mapping[str, Callable[[Any], Any]] = {
-    "use": lambda uses: tuple(map(_use, uses)),
+    "use": _uses,
     "when": predicate,
     "priority": int,
     "fallback_on": lambda names: frozenset(map(Failure, names)),
@@ -124,8 +187,9 @@ _TASK: Mapping[str, Callable[[Any], Any]] = {
     "threads": int,
     "max_tokens": int,
 }
-_SELECTOR: Mapping[str, Callable[[Any], Any]] = {
+_TRAITS: Mapping[str, Callable[[Any], Any]] = {
     "locality": lambda names: frozenset(map(Locality, names)),
     "types": frozenset,
     "tags": frozenset,
+    "providers": frozenset,
 }

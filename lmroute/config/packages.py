@@ -7,6 +7,9 @@ import re
 GROUPS = {"provider": "providers.{}", "routing": "routing", "task": "task", "adapter": "", "experiment": ""}
 """The groups, and the composed key at which the files of each belong; ``{}`` is the file's stem."""
 
+POLICY_TESTS = "routing/tests"
+"""The folder of policy tests. No group: Hydra never reads them, ``lmroute policy test`` does."""
+
 _WHOLE = "_global_"
 _HEADER = re.compile(r"#\s*@")
 _SEEN = 512

@@ -31,6 +31,14 @@ def user_config_dir() -> Path:
     return platformdirs.user_config_path("lmroute", appauthor=False, roaming=True)
 
 
+def user_state_dir() -> Path:
+    """Where what programs leave for each other is kept, such as spent budgets. ``LMROUTE_STATE_HOME`` overrides it."""
+    chosen = os.environ.get("LMROUTE_STATE_HOME")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_state_path("lmroute", appauthor=False)
+
+
 def project() -> Path | None:
     """The root of the project one is in, if one is: the folder whose ``conf`` has the marker file ``.lmroute``.
 

@@ -37,12 +37,14 @@ class Source:
 
     Attributes:
         chosen_by: the override that chose it, or the file whose defaults list did; empty for the root.
+        text: what it says, where it is no file on disk but one of another revision; ``None`` reads it.
     """
 
     file: Path
     package: KeyPath
     group: str = ""
     chosen_by: str = ""
+    text: str | None = field(default=None, repr=False)
 
     @property
     def place(self) -> Location:
@@ -185,7 +187,7 @@ def _referred(root: _Node, node: _Node, path: KeyPath) -> _Node:
 
 
 def _written_in(source: Source) -> Iterator[Write]:
-    text = source.file.read_text(encoding="utf-8")
+    text = source.file.read_text(encoding="utf-8") if source.text is None else source.text
     document = read(text).document
     for path, mark in marks(text, shown(source.file)).items():
         yield Write((*source.package, *path), mark, at(document, path), source)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Schema: TypeAlias = dict[str, Any]
 
+POLICY_TEST = "policy_test"
 _ROOT = "config.schema.json"
 _OPEN = "???"
 """How Hydra and OmegaConf write a value that somebody else must give."""
@@ -47,10 +48,12 @@ def check_file(group: str, document: Any, locate: Locate) -> list[Diagnostic]:
     """``check`` for what one file of a group holds, before it is composed. Paths are the file's own.
 
     A value may be an interpolation or ``???``; a ``defaults`` list may bring what is missing. ``group`` is
-    ``config`` for config.yaml itself. None is an empty file.
+    ``config`` for config.yaml itself, ``policy_test`` for a policy's tests, which are never composed and so are held to
+    their schema as it is. None is an empty file.
     """
     written = {} if document is None else document
-    return ordered(_findings(written, _breaches(authoring_validator(group), written), locate))
+    judge = validator(f"{POLICY_TEST}.schema.json") if group == POLICY_TEST else authoring_validator(group)
+    return ordered(_findings(written, _breaches(judge, written), locate))
 
 
 def known_keys(path: KeyPath) -> list[str]:

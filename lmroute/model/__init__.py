@@ -5,32 +5,59 @@ are tokens. ``None`` always means "not stated", never zero.
 """
 
 from lmroute.model.decision import Attempt, Candidate, Considered, Decision
-from lmroute.model.policy import Failure, Named, Order, Policy, Rule, Selector, Use
+from lmroute.model.facts import NOTHING_KNOWN, Facts
+from lmroute.model.policy import (
+    FALLBACK,
+    Budget,
+    CallerChoice,
+    Failure,
+    Guarantee,
+    Named,
+    Order,
+    Period,
+    Policy,
+    Rule,
+    Selector,
+    Traits,
+    Use,
+)
 from lmroute.model.predicate import ALWAYS, AllOf, AnyOf, Not, Operator, Predicate, Test
 from lmroute.model.provider import AUTO, Capabilities, Cost, JsonMode, Locality, Profile, Timeouts
-from lmroute.model.request import Attributes, Privacy
+from lmroute.model.request import BOUNDABLE, BUILT_IN, LOTS, Attributes, Domain, Kind, Privacy, shown
 from lmroute.model.secret import Secret, SecretRef, SecretSource
 from lmroute.model.stack import Stack, TaskSpec
 
 __all__ = [
     "ALWAYS",
     "AUTO",
+    "BOUNDABLE",
+    "BUILT_IN",
+    "FALLBACK",
+    "LOTS",
+    "NOTHING_KNOWN",
     "AllOf",
     "AnyOf",
     "Attempt",
     "Attributes",
+    "Budget",
+    "CallerChoice",
     "Candidate",
     "Capabilities",
     "Considered",
     "Cost",
     "Decision",
+    "Domain",
+    "Facts",
     "Failure",
+    "Guarantee",
     "JsonMode",
+    "Kind",
     "Locality",
     "Named",
     "Not",
     "Operator",
     "Order",
+    "Period",
     "Policy",
     "Predicate",
     "Privacy",
@@ -44,5 +71,7 @@ __all__ = [
     "TaskSpec",
     "Test",
     "Timeouts",
+    "Traits",
     "Use",
+    "shown",
 ]

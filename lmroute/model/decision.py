@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from lmroute.model.policy import Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One (provider, model) that a rule allows. ``model`` may be ``auto``."""
+class Candidate(NamedTuple):
+    """One (provider, model) that a rule allows. ``model`` may be ``auto``.
+
+    A tuple, because each decision looks up all its candidates in the facts, and tuples are hashed without Python code.
+    """
 
     provider: str
     model: str
@@ -22,24 +24,43 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """A candidate and what became of it: kept (``dropped`` empty) or dropped for a reason."""
+    """A candidate and what became of it.
+
+    Attributes:
+        dropped: why it may not be asked; empty when it may.
+        despite: what speaks against it though it is kept, because nobody else is left.
+    """
 
     candidate: Candidate
     dropped: str = ""
+    despite: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the router chose and why. ``rule`` is empty when no rule matched."""
+    """What the router chose and why.
+
+    Attributes:
+        rule: empty when no rule matched.
+        fallback_on: failures after which the next candidate is tried; ``None`` means ``FALLBACK``.
+        refused: why the request as a whole is refused: a caller's choice that the policy does not allow.
+        candidates: whom to ask, in order.
+    """
 
     rule: str
     considered: tuple[Considered, ...]
     fallback_on: frozenset[Failure] | None = None
+    refused: str = ""
     candidates: tuple[Candidate, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        kept = tuple(c.candidate for c in self.considered if not c.dropped)
+        kept = tuple([c.candidate for c in self.considered if not c.dropped])
         object.__setattr__(self, "candidates", kept)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether somebody is left with nothing known against it."""
+        return any(not c.dropped and not c.despite for c in self.considered)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ class Operator(StrEnum):
     LT = "lt"
     LTE = "lte"
     BETWEEN = "between"
+    MATCHES = "matches"
     CONTAINS = "contains"
     CONTAINS_ANY = "contains_any"
     CONTAINS_ALL = "contains_all"

@@ -82,6 +82,7 @@ class Profile:
         models: model names to offer, in order; ``auto`` asks the server.
         context_window: tokens of prompt and answer together, where it is known beforehand.
         params: sampler settings sent with every request (``temperature``, ``top_k``, ``min_p`` ...).
+        concurrency: calls at once to one of its models; ``None`` is no limit.
         on_substitution: what to do when the server answers with another model than the one asked for.
         model_path: a local GGUF file (``embedded`` only); ``None`` means the default weights.
     """
@@ -101,3 +102,4 @@ class Profile:
     params: tuple[tuple[str, Any], ...] = ()
     on_substitution: Literal["error", "warn"] = "error"
     model_path: str | None = None
+    concurrency: int | None = None

@@ -44,6 +44,7 @@ class Stack:
         providers: selected profiles by id, in the order they were selected.
         seed: of everything random in an experiment: which rows are taken, and what servers are sent.
         document: the composed configuration this was decoded from, JSON-able, free of secrets.
+        overrides: the command line it was composed for; ``None`` when it was not composed from files.
     """
 
     providers: dict[str, Profile]
@@ -52,3 +53,4 @@ class Stack:
     adapter: str = "auto"
     seed: int = 0
     document: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    overrides: tuple[str, ...] | None = field(default=None, repr=False, compare=False)

@@ -96,7 +96,8 @@ rules = st.fixed_dictionaries(
     optional={
         "when": predicates,
         "priority": st.integers(-5, 5),
-        "fallback_on": st.none() | st.lists(st.sampled_from([m.value for m in Failure]), unique=True),
+        "fallback_on": st.none()
+        | st.lists(st.sampled_from(sorted(set(Failure) - {Failure.GUARANTEE})).map(str), unique=True),
     },
 )
 requests = st.builds(
@@ -270,7 +271,7 @@ def test_candidates_are_names_or_selectors():
         Named("a"),
         Named("a", "org/model:7b"),
         Selector(),
-        Selector(frozenset({Locality.CLOUD}), frozenset({"openai"}), frozenset({"t"}), Order.COST),
+        Selector(frozenset({Locality.CLOUD}), frozenset({"openai"}), frozenset({"t"}), order=Order.COST),
     )
     assert rule.fallback_on == frozenset()
     assert (rule.when, rule.priority, type(rule.priority)) == (ALWAYS, 3, int)

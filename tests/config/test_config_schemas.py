@@ -73,11 +73,16 @@ def absolute(node, name):
     )
 
 
+OWN_ATTRIBUTES = {"#/$defs/ownTest", "#/$defs/ownValue"}
+"""What a policy's own attributes are asked, and are, beside those that every request has."""
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_mappings_of_fixed_keys_take_no_others(name):
     for node, conditional in subschemas(schema(name)):
         if "properties" in node and not conditional:
-            assert node["additionalProperties"] is False
+            others = node["additionalProperties"]
+            assert others is False or others["$ref"] in OWN_ATTRIBUTES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -112,7 +117,11 @@ ROUTING = schema("routing.schema.json")
         (PROVIDER["properties"]["capabilities"]["properties"], model.Capabilities, set()),
         (ROUTING["properties"], model.Policy, set()),
         (ROUTING["$defs"]["rule"]["properties"], model.Rule, set()),
-        (ROUTING["$defs"]["use"]["properties"]["select"]["properties"], model.Selector, {"order"}),
+        (ROUTING["$defs"]["traits"]["properties"], model.Traits, set()),
+        (ROUTING["$defs"]["traits"]["properties"], model.Selector, {"order", "weights"}),
+        (ROUTING["$defs"]["guarantee"]["properties"], model.Guarantee, set()),
+        (ROUTING["$defs"]["budget"]["properties"], model.Budget, set()),
+        (ROUTING["$defs"]["callerChoice"]["properties"], model.CallerChoice, set()),
         (schema("task.schema.json")["properties"], model.TaskSpec, set()),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -126,8 +135,8 @@ def test_a_mapping_has_the_keys_of_what_it_decodes_to(keys, cls, except_for):
     [
         (PROVIDER["$defs"]["locality"], model.Locality),
         (PROVIDER["properties"]["capabilities"]["properties"]["json_mode"], model.JsonMode),
-        (ROUTING["$defs"]["failure"], model.Failure),
         (ROUTING["$defs"]["use"]["properties"]["order"], model.Order),
+        (ROUTING["$defs"]["budget"]["properties"]["per"], model.Period),
         (schema("task.schema.json")["$defs"]["privacy"], model.Privacy),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -136,13 +145,19 @@ def test_an_enum_has_the_members_of_the_models(node, enum):
     assert node["enum"] == [member.value for member in enum]
 
 
+def test_a_rule_may_fall_back_on_every_failure_but_a_guarantee():
+    listed = {model.Failure(word) for word in ROUTING["$defs"]["failure"]["enum"]}
+    assert listed == set(model.Failure) - {model.Failure.GUARANTEE}
+
+
 def test_a_profile_may_have_any_type_of_the_catalogue():
     assert set(PROVIDER["$defs"]["type"]["enum"]) == set(TYPES)
 
 
 def test_a_predicate_knows_every_attribute_of_a_request():
     keys = set(ROUTING["$defs"]["predicate"]["properties"]) - {"all", "any", "not"}
-    assert {key.replace(".", "_") for key in keys} == names(model.Attributes)
+    assert {key.replace(".", "_") for key in keys} == set(model.BUILT_IN)
+    assert set(model.BUILT_IN) == names(model.Attributes) - {"own", "use", "lot"} | {"total_tokens"}
 
 
 def test_the_tests_of_a_predicate_use_every_operator_and_no_other():

@@ -26,7 +26,7 @@ def shipped_files():
 
 
 def group_of(file: Path) -> str:
-    return "config" if file.parent == CONF else file.parent.name
+    return "config" if file.parent == CONF else "policy_test" if file.parent.name == "tests" else file.parent.name
 
 
 def document(file: Path):

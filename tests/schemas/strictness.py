@@ -167,7 +167,7 @@ def followed(node: Schema, home: str, schemas: Schemas) -> tuple[Schema, str]:
 def read(folder: Path) -> Schemas:
     """The schemas that a configuration is held to, as they are compared: without what only people read."""
     schemas: Schemas = {}
-    wanted = {"config.schema.json"}
+    wanted = {"config.schema.json", "policy_test.schema.json"}
     while wanted:
         name = wanted.pop()
         schemas[name] = bare(json.loads((folder / name).read_text(encoding="utf-8")))

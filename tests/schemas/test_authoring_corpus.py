@@ -10,7 +10,8 @@ from lmroute.config.schema import schema, validator
 
 from .corpus import ROOT, document, files, findings, group_of, shipped_files, summary
 
-STRICT = {name: schema(f"{name}.schema.json") for name in ("adapter", "config", "provider", "routing", "task")}
+NAMES = ("adapter", "config", "policy_test", "provider", "routing", "task")
+STRICT = {name: schema(f"{name}.schema.json") for name in NAMES}
 
 
 @pytest.mark.parametrize("file", [*files("valid"), *shipped_files()])
