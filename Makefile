@@ -38,8 +38,10 @@ schemas: $(VENV)/.installed-dev ## schemas/v1/authoring made anew; refused when 
 	@$(BIN)/python tests/schemas/strictness.py
 	@$(BIN)/python -m lmroute.config.authoring
 
-bench: $(VENV)/.installed-dev ## what routing costs beside its peers, and a check beside an import of Hydra
+bench: $(VENV)/.installed-dev ## what routing and its decisions cost beside its peers, and a check beside an import of Hydra
 	@$(BIN)/python benchmarks/overhead.py
+	@$(BIN)/python benchmarks/decide.py
+	@$(BIN)/python benchmarks/verify.py
 	@$(BIN)/python benchmarks/validate.py
 
 clean: ## remove what make made

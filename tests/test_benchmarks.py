@@ -51,6 +51,33 @@ def test_every_contender_is_shown_with_its_median_and_the_ratios(tmp_path):
 
 
 @pytest.mark.slow
+def test_decisions_are_shown_beside_the_routers_selection_ratios_first(tmp_path):
+    done = run("decide.py", tmp_path, "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    times = re.findall(r"^(\S+) +(\d+\.\d) +(\d+\.\d) +(\d+\.\d)$", done.stdout, re.MULTILINE)
+    assert [name for name, *_ in times] == ["memoised", "cold", "litellm.Router"]
+    assert all(0 < float(p50) <= float(p99) for _, p50, p99, _ in times)
+    ratio = r"takes \d+\.\d\dx of litellm\.Router's selection at the median, \d+\.\d\dx at the 99th percentile"
+    for line, name in zip(done.stdout.splitlines(), ("memoised", "cold"), strict=False):
+        assert re.fullmatch(f"{name} {ratio}", line)
+
+
+@pytest.mark.slow
+def test_every_proof_is_timed_for_the_shape_that_is_asked(tmp_path):
+    done = run("verify.py", tmp_path, "--seeds", "1", "--shapes", "tree")
+    assert done.returncode == 0, done.stderr
+    assert "tree" in done.stdout
+    assert all(proof in done.stdout for proof in ("verify", "outages", "diff"))
+
+
+@pytest.mark.slow
+def test_no_round_at_all_is_too_few(tmp_path):
+    done = run("decide.py", tmp_path, "--rounds", "0")
+    assert done.returncode == 2
+    assert "--rounds must be at least 1" in done.stderr
+
+
+@pytest.mark.slow
 def test_one_call_is_too_few(tmp_path):
     done = run("overhead.py", tmp_path, "--calls", "1")
     assert done.returncode == 2

@@ -1,61 +1,137 @@
 """The decision: which candidates may serve this request, in which order, and why the others may not.
 
-``decide`` is pure: the same policy, attributes and windows give the same decision, so it can be replayed and explained
-without a server.
+``decide`` is pure: the same policy, attributes and facts give the same decision, so it can be replayed, explained,
+compared and tested without a server.
 """
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lmroute.model import Attributes, Candidate, Considered, Decision, Profile
+from lmroute.model import AUTO, NOTHING_KNOWN, Candidate, Considered, Decision
+from lmroute.routing.eligibility import GUARANTEE, busy, doubt, objection
+from lmroute.routing.ordering import places
+from lmroute.routing.policy import CALLER_CHOICE
+from lmroute.routing.selectors import choosable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    from lmroute.routing.policy import CompiledPolicy
-
-OVERFLOW = "context window too small"
-"""How an objection for want of window begins; the engine answers such a request with a context-length error."""
-
-# prompt_tokens is an estimate. Refusing what would have fitted is worse than asking a server that then refuses itself.
-_ESTIMATE_SLACK = 0.8
-
-NO_WINDOWS: Mapping[Candidate, int] = MappingProxyType({})
+    from lmroute.model import Attributes, Facts
+    from lmroute.routing.policy import CompiledPolicy, CompiledRule, Option
 
 
-def decide(policy: CompiledPolicy, attributes: Attributes, windows: Mapping[Candidate, int] = NO_WINDOWS) -> Decision:
-    """Choose candidates for one request.
+def decide(policy: CompiledPolicy, attributes: Attributes, facts: Facts = NOTHING_KNOWN) -> Decision:
+    """Choose candidates for one request."""
+    if attributes.use:
+        return _chosen_by_caller(policy, attributes, facts)
+    known = policy.memo.recall(attributes, facts, lambda a, f: _settled(policy, a, f))
+    return known if isinstance(known, Decision) else _decision(policy, known, attributes, facts)
 
-    Args:
-        windows: context windows in tokens that were learned from the servers; they beat the profiles' own.
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A rule's candidates, in the order of its options, and what becomes of them.
+
+    Those of a rule with slots await the calls under way: who is doubted is not out yet.
     """
+
+    rule: CompiledRule
+    found: tuple[Considered, ...]
+
+
+def _settled(policy: CompiledPolicy, attributes: Attributes, facts: Facts) -> Decision | _Judged:
+    """The decision, or what leads to it where its candidates' order or slots are another matter each time."""
     rule = policy.rule_for(attributes)
     if rule is None:
-        return Decision(rule="", considered=())
-    objections = [
-        _objection(profile, attributes, windows.get(candidate, profile.context_window))
-        for candidate, profile in rule.candidates
-    ]
-    if not any(objections):
-        return rule.undisputed
-    considered = tuple(Considered(c, why) for (c, _), why in zip(rule.candidates, objections, strict=True))
-    return Decision(rule.name, considered, rule.fallback_on)
+        return _UNMATCHED
+    judged = _judged(rule, attributes, facts)
+    return _decision(policy, judged, attributes, facts) if rule.is_settled else judged
 
 
-def _objection(profile: Profile, attributes: Attributes, window: int | None) -> str:
-    """Why this provider may not serve the request; empty when it may."""
-    if not profile.enabled:
-        return "disabled"
-    capabilities = profile.capabilities
-    if attributes.needs_tools and not capabilities.tools:
-        return "cannot call tools"
-    if attributes.needs_vision and not capabilities.vision:
-        return "cannot see images"
-    if attributes.needs_reasoning and not capabilities.reasoning:
-        return "cannot reason"
-    needed = attributes.prompt_tokens + attributes.max_output_tokens
-    if window is not None and needed * _ESTIMATE_SLACK > window:
-        return f"{OVERFLOW}: needs about {needed} of {window} tokens"
+def by_rule(policy: CompiledPolicy, rule: CompiledRule, attributes: Attributes, facts: Facts) -> Decision:
+    """The decision of one rule, whether or not it is the one for such a request."""
+    return _decision(policy, _judged(rule, attributes, facts), attributes, facts)
+
+
+_UNMATCHED = Decision(rule="", considered=())
+
+
+def _judged(rule: CompiledRule, attributes: Attributes, facts: Facts) -> _Judged:
+    pinned = facts.pins.get(rule.name)
+    found = tuple([_judge(option, attributes, facts, pinned) for option in rule.options])
+    return _Judged(rule, found if rule.is_limited else _without_doubts(found))
+
+
+def _judge(option: Option, attributes: Attributes, facts: Facts, pinned: Candidate | None = None) -> Considered:
+    candidate = option.candidate
+    if against := objection(option, attributes, facts):
+        return Considered(candidate, against)
+    if pinned is not None and candidate != pinned:
+        return Considered(candidate, f"this run is pinned to {pinned}")
+    return Considered(candidate, despite=doubt(option, facts))
+
+
+def _decision(policy: CompiledPolicy, judged: _Judged, attributes: Attributes, facts: Facts) -> Decision:
+    rule, found = judged.rule, judged.found
+    if rule.is_limited:
+        found = _without_doubts(_with_slots(rule.options, found, facts))
+    if not rule.is_settled:
+        found = _arranged(policy, rule, found, attributes, facts)
+    return Decision(rule.name, found, rule.fallback_on)
+
+
+def _with_slots(options: Sequence[Option], found: Sequence[Considered], facts: Facts) -> tuple[Considered, ...]:
+    """A candidate whose slots are all taken is doubted too."""
+    return tuple(
+        c if c.dropped or c.despite else Considered(c.candidate, despite=busy(option, facts))
+        for option, c in zip(options, found, strict=True)
+    )
+
+
+def _arranged(
+    policy: CompiledPolicy, rule: CompiledRule, found: Sequence[Considered], attributes: Attributes, facts: Facts
+) -> tuple[Considered, ...]:
+    ordered: list[Considered] = []
+    for group in rule.groups:
+        own = found[len(ordered) : len(ordered) + len(group.candidates)]
+        if not group.is_settled:
+            own = tuple([own[place] for place in places(group, rule.name, attributes.lot, facts, policy.seed)])
+        ordered += own
+    return tuple(ordered)
+
+
+def _without_doubts(found: tuple[Considered, ...]) -> tuple[Considered, ...]:
+    """Who is doubted is out, unless nobody else is left."""
+    if all(c.dropped or c.despite for c in found):
+        return found
+    return tuple(Considered(c.candidate, c.despite) if c.despite else c for c in found)
+
+
+def _chosen_by_caller(policy: CompiledPolicy, attributes: Attributes, facts: Facts) -> Decision:
+    """What the caller chose, if a guarantee does not forbid it and the policy lets callers choose it."""
+    wanted = choosable(attributes.use, policy.providers)
+    refused = _refused(policy, attributes, wanted)
+    if refused or policy.caller_choice is None:
+        return Decision(CALLER_CHOICE, (), refused=refused)
+    options = [policy.option(candidate) for candidate in wanted]
+    found = _with_slots(options, [_judge(option, attributes, facts) for option in options], facts)
+    return Decision(CALLER_CHOICE, _without_doubts(found), policy.caller_choice.fallback_on)
+
+
+def _refused(policy: CompiledPolicy, attributes: Attributes, wanted: tuple[Candidate, ...]) -> str:
+    """Why a caller's choice is refused, in words; empty when it is not."""
+    use = attributes.use
+    if not wanted:
+        return f"the caller chose '{use}', and the selected providers have no such one"
+    if guarantee := policy.forbids(wanted[0].provider, attributes):
+        return f"the caller chose '{use}', and {GUARANTEE} '{guarantee}' forbids it"
+    choice = policy.caller_choice
+    if choice is None or not choice.holds(attributes):
+        which = "callers choose" if choice is None else "callers choose for such a request"
+        return f"the caller chose '{use}', and policy '{policy.name}' does not let {which} (caller_choice)"
+    allowed = {option.candidate for option in choice.options}
+    if not all(c in allowed or Candidate(c.provider, AUTO) in allowed for c in wanted):
+        return f"the caller chose '{use}', and policy '{policy.name}' lets callers choose others only (caller_choice)"
     return ""

@@ -12,36 +12,49 @@ import lmroute.routing
 from lmroute.model import (
     AllOf,
     Attributes,
+    Budget,
     Candidate,
     Capabilities,
+    Facts,
     Failure,
     Named,
     Operator,
+    Period,
     Policy,
     Profile,
     Rule,
     Selector,
     Test,
+    Traits,
 )
 from lmroute.routing.conditions import compile_predicate
-from lmroute.routing.decide import OVERFLOW, decide
-from lmroute.routing.policy import compile_policy
+from lmroute.routing.decide import decide
+from lmroute.routing.eligibility import OVERFLOW
+from lmroute.routing.policy import DEFAULT, compile_policy
+from lmroute.routing.selectors import expand
 
-A = Candidate("a", "auto")
+A, B, C = (Candidate(name, "auto") for name in "abc")
+THREE = {name: Profile(name, "openai") for name in "abc"}
+ANY = Attributes()
+ALL = Policy("p", (Rule("all", (Selector(),)),))
 
 
 def drawn_case(drawn, data):
-    providers = data.draw(drawn.providers)
-    compiled = compile_policy(data.draw(drawn.policies), providers)
-    candidates = sorted({c for rule in compiled.rules for c, _ in rule.candidates}, key=str)
-    windows = data.draw(st.dictionaries(st.sampled_from(candidates), st.integers(0, 40))) if candidates else {}
-    return compiled, providers, data.draw(drawn.attributes), windows
+    compiled = compile_policy(data.draw(drawn.policies), data.draw(drawn.providers))
+    return compiled, data.draw(drawn.attributes), data.draw(drawn.facts)
 
 
-def only(profile, attributes, **windows):
+def asked(decision):
+    return "".join(candidate.provider for candidate in decision.candidates)
+
+
+def only(profile, attributes, **facts):
     """The decision about one provider ``a`` that a single rule uses."""
-    policy = Policy("p", (Rule("all", (Selector(),)),))
-    return decide(compile_policy(policy, {"a": profile}), attributes, **windows)
+    return decide(compile_policy(ALL, {"a": profile}), attributes, Facts(**facts))
+
+
+def of_three(policy=ALL, *, attributes=ANY, **facts):
+    return decide(compile_policy(policy, THREE), attributes, Facts(**facts))
 
 
 @given(data=st.data())
@@ -50,59 +63,88 @@ def test_the_first_matching_rule_by_priority_then_position_decides(drawn, data):
     matching = [
         (rule.priority, position, rule)
         for position, rule in enumerate(policy.rules)
-        if compile_predicate(rule.when)(attributes)
+        if compile_predicate(rule.when, policy.domains)(attributes)
     ]
     decision = decide(compile_policy(policy, providers), attributes)
-    if not matching:
-        assert decision.rule == ""
-        assert decision.considered == decision.candidates == ()
-        return
-    expected = min(matching, key=lambda found: found[:2])[2]
-    assert decision.rule == expected.name
-    assert decision.fallback_on == expected.fallback_on
+    if matching:
+        expected = min(matching, key=lambda found: found[:2])[2]
+        assert (decision.rule, decision.fallback_on) == (expected.name, expected.fallback_on)
+    elif policy.default is not None:
+        assert (decision.rule, decision.fallback_on) == (DEFAULT, None)
+        assert {c.candidate for c in decision.considered} == set(expand(policy.default, providers))
+    else:
+        assert (decision.rule, decision.considered, decision.fallback_on) == ("", (), None)
 
 
 @given(data=st.data())
 def test_the_same_question_has_the_same_answer(drawn, data):
-    compiled, _, attributes, windows = drawn_case(drawn, data)
-    first = decide(compiled, attributes, windows)
-    assert decide(compiled, replace(attributes), dict(reversed(windows.items()))) == first
+    compiled, attributes, facts = drawn_case(drawn, data)
+    first = decide(compiled, attributes, facts)
+    turned = replace(facts, out=dict(reversed(facts.out.items())), load=dict(reversed(facts.load.items())))
+    assert decide(compiled, replace(attributes), facts) == first
+    assert decide(compiled, replace(attributes, own=dict(reversed(attributes.own.items()))), turned) == first
+    assert decide(compile_policy(compiled.source, dict(compiled.providers)), attributes, facts) == first
 
 
 @given(data=st.data())
-def test_every_candidate_is_considered_in_order_and_none_that_was_dropped_is_chosen(drawn, data):
-    compiled, _, attributes, windows = drawn_case(drawn, data)
-    decision = decide(compiled, attributes, windows)
+def test_deciding_changes_nothing_that_it_was_given(drawn, data):
+    compiled, attributes, facts = drawn_case(drawn, data)
+    given_facts = {field.name: getattr(facts, field.name) for field in fields(facts)}
+    before = repr((compiled.source, compiled.providers, attributes, given_facts))
+    decide(compiled, attributes, facts)
+    assert repr((compiled.source, compiled.providers, attributes, given_facts)) == before
+
+
+@given(data=st.data())
+def test_every_candidate_of_the_rule_is_considered_once_and_none_that_was_dropped_is_chosen(drawn, data):
+    compiled, attributes, facts = drawn_case(drawn, data)
+    decision = decide(compiled, attributes, facts)
     rule = compiled.rule_for(attributes)
-    assert [c.candidate for c in decision.considered] == [c for c, _ in (rule.candidates if rule else ())]
+    considered = [c.candidate for c in decision.considered]
+    assert sorted(considered) == sorted(option.candidate for option in (rule.options if rule else ()))
+    assert len(set(considered)) == len(considered)
     assert list(decision.candidates) == [c.candidate for c in decision.considered if c.dropped == ""]
+    assert not any(c.dropped and c.despite for c in decision.considered)
+
+
+def faults(compiled, option, attributes, facts):
+    """What speaks against a candidate, in the order in which it is named; and what does while there are others."""
+    profile, candidate, capable = option.profile, option.candidate, option.profile.capabilities
+    window = facts.windows.get(candidate, profile.context_window)
+    domains = compiled.source.domains
+    about = [g for g in compiled.source.guarantees if compile_predicate(g.when, domains)(attributes)]
+    rule = compiled.rule_for(attributes).name
+    final = {
+        "disabled": not profile.enabled,
+        "guarantee": any(guarantee.forbids(profile) for guarantee in about),
+        "cannot call tools": attributes.needs_tools and not capable.tools,
+        "cannot see images": attributes.needs_vision and not capable.vision,
+        "cannot reason": attributes.needs_reasoning and not capable.reasoning,
+        OVERFLOW: window is not None and attributes.total_tokens * 4 > window * 5,
+        "asked for a pause": candidate in facts.throttled,
+        "budget": any(b.name in facts.spent for b in compiled.source.budgets if b.select.matches(profile)),
+        "this run is pinned": rule in facts.pins and facts.pins[rule] != candidate,
+    }
+    passing = {
+        "does not answer": candidate in facts.out,
+        "busy": profile.concurrency is not None and facts.load.get(candidate, 0) >= profile.concurrency,
+    }
+    return [next((name for name, there in some.items() if there), "") for some in (final, passing)]
 
 
 @given(data=st.data())
-def test_a_kept_candidate_has_no_fault_and_a_dropped_one_the_fault_that_is_named(drawn, data):
-    compiled, providers, attributes, windows = drawn_case(drawn, data)
-    for considered in decide(compiled, attributes, windows).considered:
-        profile = providers[considered.candidate.provider]
-        window = windows.get(considered.candidate, profile.context_window)
-        needed = attributes.prompt_tokens + attributes.max_output_tokens
-        capable = profile.capabilities
-        faults = {
-            "disabled": not profile.enabled,
-            "cannot call tools": attributes.needs_tools and not capable.tools,
-            "cannot see images": attributes.needs_vision and not capable.vision,
-            "cannot reason": attributes.needs_reasoning and not capable.reasoning,
-            OVERFLOW: window is not None and needed * 8 > window * 10,
-        }
-        named = considered.dropped.partition(":")[0]
-        assert named == next((fault for fault, there in faults.items() if there), "")
-
-
-@given(data=st.data())
-def test_providers_in_use_are_those_of_all_rules_each_once(drawn, data):
-    compiled, providers, _, _ = drawn_case(drawn, data)
-    used = compiled.providers_in_use()
-    assert len(set(used)) == len(used)
-    assert set(used) == {c.provider for rule in compiled.rules for c, _ in rule.candidates} <= set(providers)
+def test_a_candidate_is_dropped_for_its_first_fault_and_kept_in_spite_of_a_passing_one_only_in_need(drawn, data):
+    compiled, attributes, facts = drawn_case(drawn, data)
+    decision = decide(compiled, attributes, facts)
+    rule = compiled.rule_for(attributes)
+    found = {option.candidate: faults(compiled, option, attributes, facts) for option in (rule.options if rule else ())}
+    somebody = any(final == passing == "" for final, passing in found.values())
+    assert decision.is_answered is somebody
+    for considered in decision.considered:
+        final, passing = found[considered.candidate]
+        expected = (final or passing, "") if final or somebody else ("", passing)
+        for said, reason in zip((considered.dropped, considered.despite), expected, strict=True):
+            assert said.startswith(reason) if reason else said == ""
 
 
 @pytest.mark.parametrize(
@@ -115,7 +157,7 @@ def test_providers_in_use_are_those_of_all_rules_each_once(drawn, data):
         (
             Profile("a", "openai", context_window=4096),
             Attributes(prompt_tokens=5000, max_output_tokens=500),
-            "context window too small: needs about 5500 of 4096 tokens",
+            "context window too small: 4096 tokens",
         ),
     ],
 )
@@ -149,35 +191,110 @@ def test_an_estimate_a_little_over_the_window_is_tried_all_the_same():
     assert only(profile, Attributes(prompt_tokens=1251)).candidates == ()
 
 
-def test_equal_priorities_keep_the_order_of_the_file_and_lower_ones_come_first():
-    use = (Named("a"),)
-    rules = (Rule("late", use, priority=200), Rule("first", use), Rule("second", use), Rule("zero", use, priority=0))
-    compiled = compile_policy(Policy("p", rules), {})
-    assert [rule.name for rule in compiled.rules] == ["zero", "first", "second", "late"]
+def test_one_that_is_out_is_passed_over_and_asked_in_need():
+    assert asked(of_three(out={A: "down", B: "down"})) == "c"
+    panicking = of_three(out={A: "down", B: "down", C: "breaker open"})
+    assert asked(panicking) == "abc"
+    assert [c.despite for c in panicking.considered] == ["down", "down", "breaker open"]
+    assert not panicking.is_answered
+
+
+def test_need_does_not_bring_back_who_is_throttled():
+    decision = of_three(out={A: "down"}, throttled={B: "for 3 s", C: "for 9 s"})
+    assert [(c.dropped, c.despite) for c in decision.considered] == [("", "down"), ("for 3 s", ""), ("for 9 s", "")]
+
+
+def test_a_candidate_whose_budget_is_used_up_is_passed_over_even_in_need():
+    budget = Budget("day", Period.DAY, Traits(providers=frozenset("ab")), tokens=10)
+    policy = replace(ALL, budgets=(budget,))
+    assert asked(of_three(policy, spent=frozenset({"other"}))) == "abc"
+    spent = of_three(policy, spent=frozenset({"day"}), out={C: "down"})
+    assert [c.dropped for c in spent.considered] == ["budget 'day' is used up", "budget 'day' is used up", ""]
+    assert asked(spent) == "c"
+
+
+def test_slots_are_counted_at_every_decision():
+    providers = {**THREE, "a": replace(THREE["a"], concurrency=2)}
+    compiled, load = compile_policy(ALL, providers), {A: 1}
+    facts = Facts(load=load)
+    assert asked(decide(compiled, Attributes(), facts)) == "abc"
+    load[A] = 2
+    busy = decide(compiled, Attributes(), facts)
+    assert busy.considered[0].dropped == "busy: 2 calls at once is its limit"
+    assert asked(busy) == "bc"
+    load[A] = 1
+    assert asked(decide(compiled, Attributes(), facts)) == "abc"
+
+
+def test_a_run_that_is_pinned_asks_nobody_else():
+    policy = Policy("p", (Rule("all", (Selector(),), pin=True),))
+    bound = of_three(policy, pins={"all": B})
+    assert asked(bound) == "b"
+    assert [c.dropped for c in bound.considered] == ["this run is pinned to b/auto", "", "this run is pinned to b/auto"]
+    assert asked(of_three(policy, pins={"other": B})) == "abc"
+
+
+def test_a_pinned_candidate_that_is_out_or_busy_is_asked_all_the_same():
+    """The others are no alternative, so nobody else is left."""
+    policy = Policy("p", (Rule("all", (Selector(),), pin=True),))
+    out = of_three(policy, pins={"all": B}, out={B: "down"})
+    assert (asked(out), out.considered[1].despite) == ("b", "down")
+    providers = {**THREE, "b": replace(THREE["b"], concurrency=1)}
+    busy = decide(compile_policy(policy, providers), Attributes(), Facts(pins={"all": B}, load={B: 1}))
+    assert (asked(busy), busy.considered[1].despite) == ("b", "busy: 1 calls at once is its limit")
+
+
+def test_a_pin_does_not_make_anybody_able():
+    decision = of_three(attributes=Attributes(needs_tools=True), pins={"all": B})
+    assert [c.dropped for c in decision.considered] == ["cannot call tools"] * 3
 
 
 def test_a_decision_carries_its_rules_fallback():
     rule = Rule("r", (Named("a"),), fallback_on=frozenset({Failure.TIMEOUT}))
-    decision = decide(compile_policy(Policy("p", (rule,)), {"a": Profile("a", "openai")}), Attributes())
-    assert decision.fallback_on == {Failure.TIMEOUT}
+    assert of_three(Policy("p", (rule,))).fallback_on == {Failure.TIMEOUT}
 
 
 def test_no_rule_for_a_request_is_a_decision_too():
     rule = Rule("r", (Named("a"),), when=AllOf((Test("task", Operator.EQ, "qa"),)))
-    decision = decide(compile_policy(Policy("p", (rule,)), {"a": Profile("a", "openai")}), Attributes(task="other"))
+    decision = of_three(Policy("p", (rule,)), attributes=Attributes(task="other"))
     assert (decision.rule, decision.considered, decision.fallback_on) == ("", (), None)
 
 
-def test_routing_asks_neither_clock_nor_chance_nor_the_world():
+def test_a_default_is_for_whom_no_rule_is_and_an_empty_one_refuses_on_purpose():
+    rule = Rule("r", (Named("a"),), when=Test("task", Operator.EQ, "qa"), priority=10**9)
+    policy = Policy("p", (rule,), default=(Named("b"),))
+    assert asked(of_three(policy, attributes=Attributes(task="qa"))) == "a"
+    other = of_three(policy, attributes=Attributes(task="other"))
+    assert (other.rule, asked(other)) == (DEFAULT, "b")
+    refused = of_three(replace(policy, default=()), attributes=Attributes(task="other"))
+    assert (refused.rule, refused.considered) == (DEFAULT, ())
+
+
+def routing_modules(name, seen=None):
+    """The modules of the room that a module of it imports, itself included."""
+    seen = {} if seen is None else seen
+    path = Path(lmroute.routing.__file__).parent.joinpath(*name.split(".")).with_suffix(".py")
+    if name in seen or not path.exists():
+        return seen
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    seen[name] = imported
+    for other in imported:
+        if other.startswith("lmroute.routing."):
+            routing_modules(other.removeprefix("lmroute.routing."), seen)
+    return seen
+
+
+@pytest.mark.parametrize("name", ["decide", "attempts", "simulate"])
+def test_a_decision_asks_neither_clock_nor_chance_nor_the_world(name):
     """Purity is by what can be called at all: none of these modules is imported."""
     impure = {"time", "datetime", "random", "os", "socket", "pathlib", "threading", "subprocess", "secrets", "uuid"}
-    for path in Path(lmroute.routing.__file__).parent.glob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-        imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-        assert imported.isdisjoint(impure), path.name
+    imported = routing_modules(name)
+    assert {name: found & impure for name, found in imported.items() if found & impure} == {}
+    assert name == "attempts" or {"memo", "ordering", "policy", "eligibility"} <= set(imported)
 
 
 def test_the_strategy_draws_every_attribute_that_a_request_has(drawn):
-    """So that a new attribute is not forgotten by the properties above."""
+    """So that a new attribute is not forgotten by the properties of this room."""
     assert set(drawn.by_field) == {field.name for field in fields(Attributes)}

@@ -22,6 +22,7 @@ def has_the_traits(selector, found):
         (selector.locality, {found.locality}),
         (selector.types, {found.type}),
         (selector.tags, set(found.tags)),
+        (selector.providers, {found.id}),
     ]
     return all(not wanted or wanted & there for wanted, there in asked)
 
