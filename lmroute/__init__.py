@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lmroute.engine.adapters import CompactAdapter
-    from lmroute.engine.attributes import task
+    from lmroute.engine.request.scope import pin, task
     from lmroute.engine.resolver import adapter, build, load
     from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
+    from lmroute.engine.watching import watch
     from lmroute.errors import ConfigError, LmrouteError
     from lmroute.experiments.main import main
     from lmroute.telemetry.sink import JsonlSink
@@ -33,7 +34,9 @@ __all__ = [
     "build",
     "load",
     "main",
+    "pin",
     "task",
+    "watch",
 ]
 
 _HOMES = {
@@ -47,7 +50,9 @@ _HOMES = {
     "build": "lmroute.engine.resolver",
     "load": "lmroute.engine.resolver",
     "main": "lmroute.experiments.main",
-    "task": "lmroute.engine.attributes",
+    "pin": "lmroute.engine.request.scope",
+    "task": "lmroute.engine.request.scope",
+    "watch": "lmroute.engine.watching",
 }
 
 

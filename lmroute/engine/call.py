@@ -1,63 +1,61 @@
 """One logical call: decide, try candidates in turn, judge each failure, keep the trace. No I/O of its own.
 
-The sync and the async engine drive it the same way: for each ``Try`` that ``tries()`` yields they ask its child and
-report ``succeeded`` or ``failed``. All of the routing logic is here, once.
+The sync and the async engine drive it the same way: for each ``Pause`` that ``tries()`` yields they wait, for each
+``Try`` they ask its child and report ``succeeded`` or ``failed``. All of the routing logic is here, once.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, fields
-from functools import cache
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dspy import lm15
 
 from lmroute.engine import verdicts
-from lmroute.engine.attributes import attributes_of
+from lmroute.engine.choice import Choice
+from lmroute.engine.live.pauses import Pause
+from lmroute.engine.live.slots import NoSlotError
+from lmroute.engine.refusals import code_of, refusal
 from lmroute.engine.shaping import fit
-from lmroute.model import Attempt, Candidate, Decision, Failure
+from lmroute.engine.trace import trace, traced, with_field
+from lmroute.model import Attempt, Attributes, Candidate, Failure
 from lmroute.providers import dialing
-from lmroute.routing.decide import OVERFLOW, decide
+from lmroute.routing.attempts import may_fall_back
 from lmroute.telemetry.events import CallEvent, Usage, records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator
     from contextlib import AbstractContextManager
 
     from dspy.lm15 import Request, Response
 
-    from lmroute.model import Profile, Stack
-    from lmroute.routing.policy import CompiledPolicy
-    from lmroute.telemetry.sink import Sink
-
-_NOBODY_SELECTED = "none of the selected providers is one that this rule uses; select one that is"
-
-TRACE_KEY = "lmroute"
-"""Where the trace stands in ``response.provider_data``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Routing:
-    """What all calls of an engine share. ``windows`` is shared with the children, who learn windows from servers."""
-
-    stack: Stack
-    policy: CompiledPolicy
-    name: str
-    windows: Mapping[Candidate, int]
-    sink: Sink
+    from lmroute.engine.live.pins import Pins
+    from lmroute.engine.live.turns import Turn
+    from lmroute.engine.routing import Routing
+    from lmroute.routing.attempts import Failed
 
 
 @dataclass(slots=True)  # not frozen: that would double the cost of making one, at every call
 class Try:
-    """One attempt to make: whom to ask, what, and since when."""
+    """One attempt to make: whom to ask, what, for which request, and since when.
+
+    Attributes:
+        paid: what it cost as a retry.
+        is_over: whether its outcome was reported.
+    """
 
     candidate: Candidate
     request: Request
+    attributes: Attributes
+    routing: Routing
+    turn: Turn
     degraded: tuple[str, ...]
     started: float
     deadline: float
+    paid: int = 0
+    is_over: bool = False
 
     def bounded(self) -> AbstractContextManager[None]:
         """The call's deadline, for the socket operations inside."""
@@ -73,45 +71,63 @@ class LogicalCall:
         self._request = request
         self._deadline = self._started + routing.stack.policy.deadline_s
         self._id = os.urandom(12).hex()
-        self._attributes = attributes_of(request, stream=stream)
-        self._decision: Decision = decide(routing.policy, self._attributes, routing.windows)
+        self._choice = Choice(routing, request, stream=stream)
+        self._first_of: Pins | None = None
+        self._waited_s = 0.0
         self._attempts: list[Attempt] = []
         self._errors: list[lm15.LM15Error] = []
 
-    def tries(self) -> Iterator[Try]:
-        """The attempts to make, one after the other, until one succeeds or none is left.
+    def tries(self) -> Generator[Pause | Try]:
+        """The attempts to make, one after the other, until one succeeds or none is left, and the pauses between them.
+
+        To be closed when it is not used up: whatever an attempt holds is given back then.
 
         Raises:
             lm15.LM15Error: no candidate was eligible, the last one failed, or a failure allows no other.
         """
-        for candidate in self._decision.candidates:
-            if self._is_too_small(candidate):
-                continue
-            if self._errors and time.monotonic() >= self._deadline:
-                break
-            yield self._try(candidate)
-            if self._errors and not self._may_fall_back():
-                raise self._ended(self._errors[-1] if len(self._errors) == 1 else self._exhausted())
-        raise self._ended(self._exhausted() if self._errors else self._nobody())
+        try:
+            yield from self._stay_together()
+            while (candidate := self._next()) is not None:
+                yield from self._asking(candidate)
+            while (rest := self._rest()) is not None:
+                candidate, until, paid = rest
+                yield from self._waiting(Pause(until))
+                yield from self._asking(candidate, paid)
+        finally:
+            if self._first_of is not None:
+                self._first_of.let_go(self._choice.decision.rule)
+        raise self._ended(self._last_word() if self._errors else refusal(self._choice, self._routing.name))
 
     def failed(self, attempt: Try, error: lm15.LM15Error) -> None:
         """Note that an attempt failed."""
-        self._errors.append(error)
-        outcome = {"failure": verdicts.classify(error), "message": verdicts.one_line(error)}
-        self._attempts.append(self._attempt(attempt, **outcome))
+        failure = verdicts.classify(error)
+        now = time.monotonic()
+        if failure is not Failure.GUARANTEE:
+            self._routing.live.failed(
+                attempt.candidate, failure, now, since=attempt.started, retry_after=error.retry_after
+            )
+            attempt.turn.failed(failure)
+            attempt.is_over = True
+        elapsed = (now - attempt.started) * 1000
+        self._note_failure(attempt.candidate, elapsed, failure, error, attempt.degraded)
+
+    def begun(self, attempt: Try) -> None:
+        """Note that the caller gets to see what this candidate answers: from here on nobody else will."""
+        attempt.turn.answered()
+        if self._first_of is not None:
+            self._first_of.bind(self._choice.decision.rule, attempt.candidate)
 
     def succeeded(self, attempt: Try, response: Response) -> Response:
         """Note that an attempt succeeded; the response with the trace in its ``provider_data``."""
-        self._attempts.append(self._attempt(attempt, answered=response.model))
-        self._record(Usage(response.usage.input_tokens, response.usage.output_tokens))
-        return _traced(response, self.trace())
+        usage = Usage(response.usage.input_tokens, response.usage.output_tokens)
+        self._answered(attempt, response.model, usage)
+        return traced(response, self.trace())
 
     def streamed(self, attempt: Try, answered: str | None, end: Any) -> Any:
         """``succeeded`` for a stream: its end event with the trace."""
-        self._attempts.append(self._attempt(attempt, answered=answered or attempt.candidate.model))
-        usage = end.usage
-        self._record(Usage(usage.input_tokens, usage.output_tokens) if usage else Usage())
-        return _traced(end, self.trace())
+        usage = Usage(end.usage.input_tokens, end.usage.output_tokens) if end.usage else Usage()
+        self._answered(attempt, answered or attempt.candidate.model, usage)
+        return traced(end, self.trace())
 
     def stream_failed(self, attempt: Try, error: lm15.LM15Error, *, visible: bool) -> None:
         """Note that a stream failed. After its first token it is too late for anybody else.
@@ -125,110 +141,130 @@ class LogicalCall:
 
     def trace(self) -> dict[str, Any]:
         """Why this answer came from where it came, JSON-able."""
-        last = self._attempts[-1].candidate
-        return {
-            "policy": self._routing.name,
-            "rule": self._decision.rule,
-            "provider": last.provider,
-            "model": self._attempts[-1].answered,
-            "attempts": [_shown(attempt) for attempt in self._attempts],
-            "dropped": {str(c.candidate): c.dropped for c in self._decision.considered if c.dropped},
-        }
+        return trace(self._routing.name, self._choice.decision, self._attempts)
 
-    def _try(self, candidate: Candidate) -> Try:
-        fitted, degraded = fit(self._request, self._profile(candidate))
-        request = _with(fitted, "model", candidate.model)
-        return Try(candidate, request, degraded, time.monotonic(), self._deadline)
+    def _stay_together(self) -> Iterator[Pause]:
+        """Where the rule is pinned, wait until the first call under it is settled; or be that first call.
 
-    def _profile(self, candidate: Candidate) -> Profile:
-        return self._routing.stack.providers[candidate.provider]
+        Raises:
+            lm15.TimeoutError: it was not settled before the deadline.
+        """
+        while (pins := self._choice.unbound()) is not None:
+            first = pins.claim(rule := self._choice.decision.rule)
+            if first is None:
+                self._first_of = pins
+                return
+            yield from self._waiting(Pause(self._deadline, first))
+            if not first.done():
+                why = "the first call of this pinned rule was still under way at the deadline"
+                raise self._ended(lm15.TimeoutError(f"policy {self._routing.name}, rule {rule}: {why}"))
+            self._choice.decide()
 
-    def _window(self, candidate: Candidate) -> int | None:
-        return self._routing.windows.get(candidate, self._profile(candidate).context_window)
+    def _next(self) -> Candidate | None:
+        if self._errors and time.monotonic() >= self._deadline:
+            return None
+        return self._choice.next(self._failed())
 
-    def _is_too_small(self, candidate: Candidate) -> bool:
-        """After an overflow a window that is known to be no larger than the one that overflowed is not worth a try."""
-        overflowed = [a.candidate for a in self._attempts if a.failure is Failure.CONTEXT_LENGTH]
-        if not overflowed:
-            return False
-        window = self._window(candidate)
-        largest = max((self._window(c) or 0 for c in overflowed), default=0)
-        return window is not None and window <= largest
+    def _rest(self) -> tuple[Candidate, float, int] | None:
+        """Whom to ask again after the pause it asked for, when that is over, and what the retry cost."""
+        if self._errors and not self._choice.may_go_on(verdicts.classify(self._errors[-1])):
+            return None
+        last = {a.candidate: error for a, error in zip(self._attempts, self._errors, strict=True)}
+        resting = self._choice.resting(last)
+        if resting is None or resting[1] >= self._deadline:
+            return None
+        paid = self._routing.live.retries(resting[0].provider).take(Failure.RATE_LIMIT)
+        return (*resting, paid) if paid else None
 
-    def _may_fall_back(self) -> bool:
-        allowed = verdicts.FALLBACK if self._decision.fallback_on is None else self._decision.fallback_on
-        return verdicts.classify(self._errors[-1]) in allowed
+    def _asking(self, candidate: Candidate, paid: int = 0) -> Iterator[Pause | Try]:
+        """One attempt, with its turn waited for before and given back after."""
+        live, began = self._routing.live, time.monotonic()
+        turn = live.turn(candidate, self._choice.profile(candidate))
+        attempt = None
+        try:
+            for pause in turn.waits(self._deadline):
+                yield from self._waiting(pause)
+            yield (attempt := self._try(candidate, turn, paid))
+        except NoSlotError as error:
+            self._note_failure(candidate, 0.0, Failure.TIMEOUT, lm15.TimeoutError(str(error)))
+        finally:
+            turn.end()
+            if attempt is None or not attempt.is_over:
+                live.cancelled(candidate, began)
 
-    def _exhausted(self) -> lm15.LM15Error:
+    def _waiting(self, pause: Pause) -> Iterator[Pause]:
+        began = time.monotonic()
+        yield pause
+        self._waited_s += time.monotonic() - began
+
+    def _try(self, candidate: Candidate, turn: Turn, paid: int) -> Try:
+        fitted, degraded = fit(self._request, self._choice.profile(candidate))
+        request = with_field(fitted, "model", candidate.model)
+        return Try(
+            candidate,
+            request,
+            self._choice.attributes,
+            self._routing,
+            turn,
+            degraded,
+            time.monotonic(),
+            self._deadline,
+            paid,
+        )
+
+    def _failed(self) -> list[Failed]:
+        return [(attempt.candidate, attempt.failure) for attempt in self._attempts if attempt.failure]
+
+    def _last_word(self) -> lm15.LM15Error:
+        """The error of a call that failed: the only one there was as it is, several with all that was tried."""
+        if len(self._errors) == 1 and not may_fall_back(self._choice.decision, verdicts.classify(self._errors[0])):
+            return self._errors[0]
         return verdicts.exhausted(self._attempts, self._errors)
 
-    def _nobody(self) -> lm15.LM15Error:
-        """Why no candidate may serve this request at all."""
-        if not self._decision.rule:
-            return lm15.ConfigurationError(f"policy {self._routing.name}: no rule matches this request")
-        reasons = "; ".join(f"{c.candidate}: {c.dropped}" for c in self._decision.considered) or _NOBODY_SELECTED
-        where = f"policy {self._routing.name}, rule {self._decision.rule}"
-        message = f"{where}: no candidate may serve this request ({reasons})"
-        overflow = any(c.dropped.startswith(OVERFLOW) for c in self._decision.considered)
-        return lm15.ContextLengthError(message) if overflow else lm15.ConfigurationError(message)
+    def _answered(self, attempt: Try, answered: str, usage: Usage) -> None:
+        now, live = time.monotonic(), self._routing.live
+        attempt.is_over = True
+        self._attempts.append(
+            Attempt(attempt.candidate, (now - attempt.started) * 1000, degraded=attempt.degraded, answered=answered)
+        )
+        live.succeeded(attempt.candidate, now, since=attempt.started, paid=attempt.paid)
+        live.charge(attempt.candidate.provider, usage)
+        self.begun(attempt)
+        self._record(usage)
 
-    def _attempt(self, attempt: Try, **outcome: Any) -> Attempt:
-        elapsed = (time.monotonic() - attempt.started) * 1000
-        return Attempt(attempt.candidate, elapsed, degraded=attempt.degraded, **outcome)
+    def _note_failure(
+        self,
+        candidate: Candidate,
+        elapsed_ms: float,
+        failure: Failure,
+        error: lm15.LM15Error,
+        degraded: tuple[str, ...] = (),
+    ) -> None:
+        self._errors.append(error)
+        message = verdicts.one_line(error)
+        self._attempts.append(Attempt(candidate, elapsed_ms, failure=failure, message=message, degraded=degraded))
 
     def _ended(self, error: lm15.LM15Error) -> lm15.LM15Error:
-        self._record(Usage())
+        self._record(Usage(), refusal="" if self._attempts else code_of(error))
         return error
 
-    def _record(self, usage: Usage) -> None:
-        duration = (time.monotonic() - self._started) * 1000
+    def _record(self, usage: Usage, refusal: str = "") -> None:
+        duration, waited = (time.monotonic() - self._started) * 1000, self._waited_s * 1000
+        choice = self._choice
         event = CallEvent(
             call_id=self._id,
             stack=self._routing.name,
-            attributes=self._attributes,
-            decision=self._decision,
+            attributes=choice.attributes,
+            decision=choice.decision,
             attempts=tuple(self._attempts),
             usage=usage,
             duration_ms=duration,
-            overhead_us=max(0.0, duration - sum(a.duration_ms for a in self._attempts)) * 1000,
+            overhead_us=max(0.0, duration - waited - sum(a.duration_ms for a in self._attempts)) * 1000,
+            facts=choice.facts,
+            load=choice.load,
+            latency_ms=choice.latency_ms,
+            waited_ms=waited,
+            refusal=refusal,
         )
         # No line is made before it is taken: on a sink's own thread, if it has one; never, if it keeps nothing.
         self._routing.sink.write(records(event))
-
-
-def _traced(answer: Any, trace: dict[str, Any]) -> Any:
-    """A copy of a response or an end event with the trace in its ``provider_data``."""
-    return _with(answer, "provider_data", {**(answer.provider_data or {}), TRACE_KEY: trace})
-
-
-def _with(known: Any, name: str, value: Any) -> Any:
-    """A copy of one of lm15's frozen objects with one field changed.
-
-    Not by ``dataclasses.replace``: that would check all of it again, and costs more than the decision.
-    """
-    kind: Any = type(known)
-    changed = object.__new__(kind)
-    for field in _field_names(kind):
-        object.__setattr__(changed, field, getattr(known, field))
-    object.__setattr__(changed, name, value)
-    return changed
-
-
-@cache
-def _field_names(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
-
-
-def _shown(attempt: Attempt) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "provider": attempt.candidate.provider,
-        "model": attempt.answered or attempt.candidate.model,
-        "duration": round(attempt.duration_ms, 3),
-        "status": "error" if attempt.failure else "ok",
-        "errorCode": attempt.failure.value if attempt.failure else None,
-    }
-    if attempt.message:
-        shown["message"] = attempt.message
-    if attempt.degraded:
-        shown["degraded"] = list(attempt.degraded)
-    return shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from lmroute.providers.catalog import TYPES, Dialect
 from lmroute.providers.lmstudio import is_same_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from dspy.lm15 import Request
 
@@ -154,8 +155,22 @@ class Provider:
         )
 
 
-def providers(
-    profiles: Mapping[str, Profile], windows: dict[Candidate, int], on_fetch: OnFetch | None = None
-) -> dict[str, Provider]:
-    """What the children of each profile share. ``windows`` collects the context windows learned from servers."""
-    return {id_: Provider(profile, windows, on_fetch) for id_, profile in profiles.items()}
+class Providers:
+    """The provider of each profile, one for the sync and the async engine alike: what one learns of a server both know.
+
+    Args:
+        windows: collects the context windows that are learned from servers.
+    """
+
+    def __init__(self, windows: dict[Candidate, int], on_fetch: OnFetch | None = None) -> None:
+        self._windows, self._on_fetch = windows, on_fetch
+        self._lock = threading.Lock()
+        self._made: dict[str, Provider] = {}
+
+    def of(self, profile: Profile) -> Provider:
+        """The provider of a profile, the same one for as long as the profile is the same."""
+        with self._lock:
+            made = self._made.get(profile.id)
+            if made is None or made.profile != profile:
+                made = self._made[profile.id] = Provider(profile, self._windows, self._on_fetch)
+            return made

@@ -9,8 +9,8 @@ import dspy
 
 from lmroute import validate
 from lmroute.engine.adapters import adapter_for
-from lmroute.engine.children import AsyncProviderEngine, ProviderEngine
-from lmroute.engine.provider import providers
+from lmroute.engine.live import Live
+from lmroute.engine.provider import Providers
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
 from lmroute.model import Stack
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from lmroute.engine.readiness import OnFetch
-    from lmroute.model import Candidate
     from lmroute.telemetry.sink import Sink
 
 
@@ -45,12 +44,11 @@ def build(
         ConfigError: the configuration is wrong; it holds every finding.
     """
     stack = cfg if isinstance(cfg, Stack) else validate.read(cfg)
-    windows: dict[Candidate, int] = {}
-    made = providers(stack.providers, windows, on_fetch)
-    engine = RoutingEngine(stack, {i: ProviderEngine(p) for i, p in made.items()}, sink=sink, windows=windows)
-    async_engine = AsyncRoutingEngine(
-        stack, {i: AsyncProviderEngine(p) for i, p in made.items()}, sink=sink, windows=windows
-    )
+    live = Live()
+    made = Providers(live.windows, on_fetch)
+    engine = RoutingEngine.of(stack, live, made, sink)
+    async_engine = AsyncRoutingEngine.of(stack, live, made, sink)
+    engine.twin = async_engine
     # The policy owns every attempt, so DSPy must not retry; the name carries the configuration into DSPy's cache key.
     options = {"num_retries": 0, **lm_kwargs}
     return dspy.LM(f"lmroute/{engine.routing.name}", engine=engine, async_engine=async_engine, **options)

@@ -1,26 +1,32 @@
 """The engine that DSPy calls: a policy over provider engines, in a sync and an async form.
 
 Both are thin: they ask children and report back; ``LogicalCall`` decides. They follow DSPy 3.4's engine contract:
-one call is one answer, errors are ``dspy.lm15`` errors, nothing is cached or retried here, a stream falls back only
-before its first token, and copies share the engine.
+one call is one answer, errors are ``dspy.lm15`` errors, nothing is cached or retried here but what the policy says, a
+stream falls back only before its first token, and copies share the engine.
 """
 
 from __future__ import annotations
 
+import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self
 
 from dspy import lm15
 from dspy.clients.engines.lifecycle import aclosing_stream, closing_stream
 from dspy.clients.engines.stream_guard import achecked_stream, checked_stream
 
-from lmroute.engine.attributes import ambient
-from lmroute.engine.call import LogicalCall, Routing, Try
+from lmroute.engine.call import LogicalCall, Try
 from lmroute.engine.children import AsyncProviderEngine, ProviderEngine
-from lmroute.engine.identity import stack_name
-from lmroute.engine.provider import providers
+from lmroute.engine.choice import known_facts
+from lmroute.engine.live import Live
+from lmroute.engine.live.pauses import Pause
+from lmroute.engine.provider import Providers
+from lmroute.engine.refusals import guard
+from lmroute.engine.request import scope as scopes
+from lmroute.engine.request.attributes import ambient
+from lmroute.engine.routing import Routing
 from lmroute.engine.supports import Supports
-from lmroute.routing.decide import NO_WINDOWS, decide
-from lmroute.routing.policy import compile_policy
+from lmroute.routing.decide import decide
 from lmroute.telemetry.sink import NoSink
 
 if TYPE_CHECKING:
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 
     from dspy.lm15 import Request, Response
 
-    from lmroute.model import Candidate, Stack
+    from lmroute.model import Stack
     from lmroute.telemetry.sink import Sink
 
 
@@ -39,11 +45,12 @@ class _Engine:
         stack: the configuration to route by.
         children: an engine for each provider id, anything with DSPy's ``complete`` and ``stream``.
         sink: where call records go; nowhere by default.
-        windows: context windows that the children learn from their servers, in tokens.
+        live: what is known of the servers; the sync and the async engine of one LM share it.
+        providers: what children are made of when ``reroute`` brings new ones.
     """
 
     child: type[ProviderEngine | AsyncProviderEngine]
-    """What this kind of engine makes of a provider when it is loaded from a saved program."""
+    """What this kind of engine makes of a provider."""
 
     def __init__(
         self,
@@ -51,24 +58,76 @@ class _Engine:
         children: Mapping[str, Any],
         *,
         sink: Sink | None = None,
-        windows: Mapping[Candidate, int] = NO_WINDOWS,
+        live: Live | None = None,
+        providers: Providers | None = None,
     ) -> None:
-        policy = compile_policy(stack.policy, stack.providers)
-        self.routing = Routing(stack, policy, stack_name(stack), windows, sink or NoSink())
-        self.children = children
+        live = live or Live()
+        self._providers = providers or Providers(live.windows)
+        self._rerouting = threading.Lock()
+        self._retired: list[Any] = []
+        self.routing = Routing.of(stack, children, live, sink or NoSink())
+        live.adopt(self.routing.policy)
+
+    @classmethod
+    def of(cls, stack: Stack, live: Live, providers: Providers, sink: Sink | None = None) -> Self:
+        """An engine with children of its own kind."""
+        children = {id_: cls.child(providers.of(profile)) for id_, profile in stack.providers.items()}
+        return cls(stack, children, sink=sink, live=live, providers=providers)
 
     @property
     def stack(self) -> Stack:
         """The configuration this engine routes by."""
         return self.routing.stack
 
+    @property
+    def children(self) -> Mapping[str, Any]:
+        """The engine of each provider id."""
+        return self.routing.children
+
+    def reroute(self, stack: Stack) -> None:
+        """Route by another configuration from the next call on; calls under way end by the one they began with.
+
+        Providers whose profile stays the same keep their engine with its connections, and all that is known of the
+        servers is kept. The others' are closed with this engine. DSPy's cache goes by the LM's name, which its owner
+        has to change to ``lmroute/{engine.routing.name}``.
+        """
+        with self._rerouting:
+            old = self.routing
+            children = {id_: self._kept(profile.id, stack) for id_, profile in stack.providers.items()}
+            new = Routing.of(stack, children, old.live, old.sink)
+            old.live.adopt(new.policy)
+            self.routing = new
+            kept = {id(child) for child in children.values()}
+            self._retired += [child for child in old.children.values() if id(child) not in kept]
+
+    def _kept(self, id_: str, stack: Stack) -> Any:
+        """The engine of a provider: the one there is, if its profile is the same, else a new one."""
+        profile = stack.providers[id_]
+        if self.stack.providers.get(id_) == profile and id_ in self.children:
+            return self.children[id_]
+        return self.child(self._providers.of(profile))
+
     def _child(self, attempt: Try) -> Any:
-        return self.children[attempt.candidate.provider]
+        """The engine that an attempt asks: the one way to any of them, and so where guarantees are guarded.
+
+        Raises:
+            GuaranteeError: a guarantee forbids to ask it, whatever was decided.
+        """
+        provider = attempt.candidate.provider
+        guard(attempt.routing.policy, provider, attempt.attributes)
+        return attempt.routing.children[provider]
+
+    def _every_child(self) -> list[Any]:
+        return [*self.children.values(), *self._retired]
 
     def _supports(self) -> Supports:
         """What adapters may ask for: what the candidate that would be tried first can do."""
-        decision = decide(self.routing.policy, ambient(), self.routing.windows)
-        first = next((self.stack.providers[c.provider] for c in decision.candidates), None)
+        routing, scope = self.routing, scopes.current()
+        attributes = ambient()
+        if routing.vocabulary.problem(attributes):
+            return Supports.of(None)  # the call itself will be refused, and say why
+        decision = decide(routing.policy, attributes, known_facts(routing, scope))
+        first = next((routing.stack.providers[c.provider] for c in decision.candidates), None)
         return Supports.of(first)
 
     @property
@@ -113,47 +172,59 @@ class _Engine:
         """The engine of a dumped configuration, validated anew."""
         from lmroute import validate  # noqa: PLC0415 - only loading a saved program needs the config room
 
-        stack = validate.read(state["document"])
-        windows: dict[Candidate, int] = {}
-        made = providers(stack.providers, windows)
-        return cls(stack, {id_: cls.child(provider) for id_, provider in made.items()}, windows=windows)
+        live = Live()
+        return cls.of(validate.read(state["document"]), live, Providers(live.windows))
 
 
 class RoutingEngine(_Engine):
-    """A policy as a synchronous DSPy engine."""
+    """A policy as a synchronous DSPy engine.
+
+    Attributes:
+        twin: the asynchronous engine of the same LM, if there is one: DSPy's LM does not show it.
+    """
 
     child = ProviderEngine
+    twin: AsyncRoutingEngine | None = None
 
     def complete(self, request: Request) -> Response:
         """One answer from the first candidate that gives one."""
         call = LogicalCall(self.routing, request)
-        for attempt in call.tries():
-            try:
-                with attempt.bounded():
-                    response = self._child(attempt).complete(attempt.request)
-            except lm15.LM15Error as error:
-                call.failed(attempt, error)
-            else:
-                return call.succeeded(attempt, response)
+        with closing(call.tries()) as tries:
+            for attempt in tries:
+                if isinstance(attempt, Pause):
+                    attempt.block()
+                    continue
+                try:
+                    with attempt.bounded():
+                        response = self._child(attempt).complete(attempt.request)
+                except lm15.LM15Error as error:
+                    call.failed(attempt, error)
+                else:
+                    return call.succeeded(attempt, response)
         raise AssertionError("tries() ends by raising")
 
     def stream(self, request: Request) -> Iterator[Any]:
         """The events of the first candidate that gets as far as a token."""
         call = LogicalCall(self.routing, request, stream=True)
-        for attempt in call.tries():
-            with closing_stream(checked_stream(self._child(attempt).stream(attempt.request))) as events:
+        with closing(call.tries()) as tries:
+            for attempt in tries:
+                if isinstance(attempt, Pause):
+                    attempt.block()
+                    continue
                 shown = False
                 try:
-                    # Held back until something visible comes: up to there the next candidate may still take over.
-                    with attempt.bounded():
-                        start, event = next(events), next(events)
-                    shown = True
-                    yield start
-                    while event.type != "end":
-                        yield event
-                        event = next(events)
-                    next(events, None)  # an end that something follows is none
-                    yield call.streamed(attempt, start.model, event)
+                    with closing_stream(checked_stream(self._child(attempt).stream(attempt.request))) as events:
+                        # Held back until something visible comes: up to there the next candidate may still take over.
+                        with attempt.bounded():
+                            start, event = next(events), next(events)
+                        shown = True
+                        call.begun(attempt)
+                        yield start
+                        while event.type != "end":
+                            yield event
+                            event = next(events)
+                        next(events, None)  # an end that something follows is none
+                        yield call.streamed(attempt, start.model, event)
                 except lm15.LM15Error as error:
                     call.stream_failed(attempt, error, visible=shown)
                 else:
@@ -161,7 +232,7 @@ class RoutingEngine(_Engine):
 
     def close(self) -> None:
         """Close the children's connections and let go of an embedded server."""
-        for child in self.children.values():
+        for child in self._every_child():
             if hasattr(child, "close"):  # DSPy's contract asks an engine for no more than complete and stream
                 child.close()
 
@@ -174,32 +245,42 @@ class AsyncRoutingEngine(_Engine):
     async def complete(self, request: Request) -> Response:
         """One answer from the first candidate that gives one."""
         call = LogicalCall(self.routing, request)
-        for attempt in call.tries():
-            try:
-                with attempt.bounded():
-                    response = await self._child(attempt).complete(attempt.request)
-            except lm15.LM15Error as error:
-                call.failed(attempt, error)
-            else:
-                return call.succeeded(attempt, response)
+        with closing(call.tries()) as tries:
+            for attempt in tries:
+                if isinstance(attempt, Pause):
+                    await attempt.passed()
+                    continue
+                try:
+                    with attempt.bounded():
+                        response = await self._child(attempt).complete(attempt.request)
+                except lm15.LM15Error as error:
+                    call.failed(attempt, error)
+                else:
+                    return call.succeeded(attempt, response)
         raise AssertionError("tries() ends by raising")
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
         """The events of the first candidate that gets as far as a token."""
         call = LogicalCall(self.routing, request, stream=True)
-        for attempt in call.tries():
-            async with aclosing_stream(achecked_stream(self._child(attempt).stream(attempt.request))) as events:
+        with closing(call.tries()) as tries:
+            for attempt in tries:
+                if isinstance(attempt, Pause):
+                    await attempt.passed()
+                    continue
                 shown = False
                 try:
-                    with attempt.bounded():
-                        start, event = await anext(events), await anext(events)
-                    shown = True
-                    yield start
-                    while event.type != "end":
-                        yield event
-                        event = await anext(events)
-                    await anext(events, None)
-                    yield call.streamed(attempt, start.model, event)
+                    stream = achecked_stream(self._child(attempt).stream(attempt.request))
+                    async with aclosing_stream(stream) as events:
+                        with attempt.bounded():
+                            start, event = await anext(events), await anext(events)
+                        shown = True
+                        call.begun(attempt)
+                        yield start
+                        while event.type != "end":
+                            yield event
+                            event = await anext(events)
+                        await anext(events, None)
+                        yield call.streamed(attempt, start.model, event)
                 except lm15.LM15Error as error:
                     call.stream_failed(attempt, error, visible=shown)
                 else:
@@ -207,6 +288,6 @@ class AsyncRoutingEngine(_Engine):
 
     async def aclose(self) -> None:
         """Close the children's connections that belong to this event loop."""
-        for child in self.children.values():
+        for child in self._every_child():
             if hasattr(child, "aclose"):
                 await child.aclose()

@@ -28,10 +28,15 @@ class NotReadyError(lm15.TransportError):
     """The provider could not be made ready: no weights, no loadable model, no listing."""
 
 
+class GuaranteeError(lm15.InvalidRequestError):
+    """A guarantee of the policy forbids what was asked for. Nobody else is asked instead."""
+
+
 # Most specific class first; every class of lm15's tree is here or below one that is.
 _FAILURES: tuple[tuple[type[lm15.LM15Error], Failure], ...] = (
     (ModelSubstitutedError, Failure.MODEL_SUBSTITUTED),
     (NotReadyError, Failure.UNAVAILABLE),
+    (GuaranteeError, Failure.GUARANTEE),
     (lm15.ContextLengthError, Failure.CONTEXT_LENGTH),
     (lm15.UnsupportedModelError, Failure.UNSUPPORTED_MODEL),
     (lm15.InvalidRequestError, Failure.INVALID_REQUEST),
@@ -51,10 +56,6 @@ _FAILURES: tuple[tuple[type[lm15.LM15Error], Failure], ...] = (
     (lm15.CollectionLimitError, Failure.BAD_REPLY),
     (lm15.LM15Error, Failure.BAD_REPLY),
 )
-
-FALLBACK: frozenset[Failure] = frozenset(Failure) - {Failure.INVALID_REQUEST}
-"""Failures after which the next candidate is tried, unless the rule says otherwise. After ``context_length`` only
-candidates with a larger window are."""
 
 _CLASSES = {failure: kind for kind, failure in reversed(_FAILURES)}
 """The class that stands for a failure: the first one of the table above."""

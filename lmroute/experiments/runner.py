@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError, DSPyError, LMInvalidRequestError
 
-from lmroute.engine.attributes import task as task_scope
-from lmroute.engine.call import TRACE_KEY
+from lmroute.engine.request.scope import task as task_scope
+from lmroute.engine.trace import TRACE_KEY
 from lmroute.engine.verdicts import one_line
 from lmroute.experiments.outcomes import Outcome
 

@@ -92,9 +92,9 @@ def verdicts(stack: Stack, results: Mapping[str, ProbeResult]) -> tuple[RuleVerd
             policy.name,
             rule.name,
             tuple(
-                Standing(candidate, _state(candidate, profile, results.get(candidate.provider)))
-                for candidate, profile in rule.candidates
-                if profile.enabled
+                Standing(option.candidate, _state(option.candidate, option.profile, results.get(option.profile.id)))
+                for option in rule.options
+                if option.profile.enabled
             ),
         )
         for rule in policy.rules

@@ -13,10 +13,15 @@ from pathlib import Path
 _HOME = Path(tempfile.mkdtemp(prefix="lmroute-engine-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ["DSPY_CACHEDIR"] = str(_HOME / "cache")
+os.environ["LMROUTE_STATE_HOME"] = str(_HOME / "state")
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import asyncio
+import contextvars
+import threading
+import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
 from types import SimpleNamespace
 
@@ -26,6 +31,7 @@ from dspy import lm15
 
 from lmroute.emulator.running import running
 from lmroute.engine.children import AsyncProviderEngine, ProviderEngine
+from lmroute.engine.live.pauses import Pause
 from lmroute.engine.provider import Provider
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
 from lmroute.model import (
@@ -80,10 +86,11 @@ def profile(id="a", **fields):  # noqa: A002 - the field's name
     return Profile(id=id, **fields)
 
 
-def stack(*profiles, rules=None, fallback_on=None, deadline_s=300.0, **fields):
+def stack(*profiles, rules=None, fallback_on=None, deadline_s=300.0, policy=None, **fields):
+    """A stack of these profiles; ``policy`` holds more fields of its policy."""
     rules = rules or (Rule("everybody", use=(Selector(),), fallback_on=fallback_on),)
-    policy = Policy("test", rules, deadline_s=deadline_s)
-    return Stack({p.id: p for p in profiles}, policy, TaskSpec("ask", question="?"), **fields)
+    made = Policy("test", rules, deadline_s=deadline_s, **(policy or {}))
+    return Stack({p.id: p for p in profiles}, made, TaskSpec("ask", question="?"), **fields)
 
 
 class KeepingSink:
@@ -230,7 +237,8 @@ class AsyncMode(SyncMode):
         return self._keep(AsyncProviderEngine(Provider(profile, {} if windows is None else windows)))
 
     def run(self, coroutine):
-        return self._runner.run(coroutine)
+        # A context of now: the runner's own is that of its first run, without what was said since.
+        return self._runner.run(coroutine, context=contextvars.copy_context())
 
     def complete(self, engine, request):
         return self.run(engine.complete(request))
@@ -294,6 +302,97 @@ def scripted_lm():
         return lm
 
     return build
+
+
+class Nesting:
+    """A child that makes another call when it is asked for the first time, and so is busy with the outer one."""
+
+    def __init__(self, name, inner):
+        self.name, self.inner, self.asked = name, inner, []
+        self.found = None
+        """What the inner call came to: its response or its error."""
+
+    def complete(self, request):
+        self.asked.append(request)
+        if len(self.asked) == 1:
+            try:
+                self.found = self.inner()
+            except lm15.LM15Error as error:
+                self.found = error
+        return answer(f"from {self.name}", f"{self.name}-model")
+
+
+class AsyncNesting(Nesting):
+    async def complete(self, request):
+        self.asked.append(request)
+        if len(self.asked) == 1:
+            try:
+                self.found = await self.inner()
+            except lm15.LM15Error as error:
+                self.found = error
+        return answer(f"from {self.name}", f"{self.name}-model")
+
+
+@pytest.fixture
+def nesting(mode):
+    """The kind of child that calls once more while it is asked."""
+    return AsyncNesting if mode.name == "async" else Nesting
+
+
+@pytest.fixture
+def at_once(mode):
+    """Makes so many calls of an engine at the same time: ``at_once(engine, request, 8) -> responses and errors``."""
+
+    def run(engine, request, count):
+        if mode.name == "async":
+
+            async def everybody():
+                return await asyncio.gather(*(engine.complete(request) for _ in range(count)), return_exceptions=True)
+
+            return mode.run(everybody())
+        with ThreadPoolExecutor(count) as pool:
+            barrier = threading.Barrier(count)
+
+            def one(context):
+                barrier.wait()
+                return context.run(engine.complete, request)
+
+            calls = [pool.submit(one, contextvars.copy_context()) for _ in range(count)]
+            return [call.exception() or call.result() for call in calls]
+
+    return run
+
+
+class Clock:
+    """The engine's clock. Pauses put it forward and do not last; a test can, too."""
+
+    def __init__(self):
+        self.ahead, self.pauses = 0.0, []
+
+    def monotonic(self):
+        return time.monotonic() + self.ahead
+
+    def forward(self, seconds):
+        self.ahead += seconds
+
+    def passes(self, pause):
+        self.pauses.append(pause.until - self.monotonic())
+        self.forward(self.pauses[-1])
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    block, passed = Pause.block, Pause.passed
+
+    async def apassed(pause):
+        return made.passes(pause) if pause.future is None else await passed(pause)
+
+    for module in ("call", "choice"):
+        monkeypatch.setattr(f"lmroute.engine.{module}.time", made)
+    monkeypatch.setattr(Pause, "block", lambda pause: made.passes(pause) if pause.future is None else block(pause))
+    monkeypatch.setattr(Pause, "passed", apassed)
+    return made
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmroute import task
-from lmroute.engine.attributes import ambient, attributes_of, estimate_tokens
+from lmroute.engine.request.attributes import ambient, attributes_of, estimate_tokens
 from lmroute.model import Attributes, Privacy
 
 ANSWER = "[[ ## answer ## ]]\nyes\n\n[[ ## completed ## ]]"
@@ -174,13 +174,13 @@ def test_a_string_signature_has_no_name(told):
     assert names(told(lambda: ask(question="?"))) == ("Predict", "")
 
 
-def test_chain_of_thought_derives_a_signature_without_a_name(told):
+def test_a_signature_that_dspy_derived_has_the_name_of_the_users(told):
     told_ = told(lambda: dspy.ChainOfThought(Question)(question="?"), REASONED)
-    assert names(told_) == ("ChainOfThought", "")
+    assert names(told_) == ("ChainOfThought", "Question")
 
 
 def test_a_users_module_has_its_name(told):
-    assert names(told(lambda: Mine()(question="?"), REASONED)) == ("Mine", "")
+    assert names(told(lambda: Mine()(question="?"), REASONED)) == ("Mine", "Question")
 
 
 def test_the_innermost_of_the_users_modules_counts(told):
@@ -256,9 +256,9 @@ def test_what_tools_were_asked_and_said_counts():
     assert estimate_tokens(lm15.Request(model="m", messages=turns)) >= 200
 
 
-@pytest.mark.parametrize(("said", "named"), [({"name": 1}, "1"), ({"tags": ["ok", 7]}, "7")])
+@pytest.mark.parametrize(("said", "named"), [({"name": 1}, "1"), ({"tags": ["ok", 7]}, "7"), ({"use": 3}, "3")])
 def test_a_task_is_described_in_strings(said, named):
-    with pytest.raises(TypeError, match=f"strings for its name and tags, not {named}"), task(**said):
+    with pytest.raises(TypeError, match=f"strings for its name, use and tags, not {named}"), task(**said):
         pass
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lmroute import redact
 from lmroute.engine.verdicts import (
     _CLASSES,
-    FALLBACK,
+    GuaranteeError,
     ModelSubstitutedError,
     NotReadyError,
     classify,
@@ -20,7 +20,7 @@ from lmroute.engine.verdicts import (
     rebuilt,
     refine,
 )
-from lmroute.model import Attempt, Candidate, Failure
+from lmroute.model import FALLBACK, Attempt, Candidate, Failure
 
 
 def family(kind):
@@ -47,6 +47,7 @@ FAILURES = {
     lm15.InvalidRequestError: Failure.INVALID_REQUEST,
     ModelSubstitutedError: Failure.MODEL_SUBSTITUTED,
     NotReadyError: Failure.UNAVAILABLE,
+    GuaranteeError: Failure.GUARANTEE,
 }
 
 
@@ -70,7 +71,7 @@ def test_all_of_the_vocabulary_is_used():
 
 
 def test_only_malformed_requests_do_not_fall_back():
-    assert set(Failure) - FALLBACK == {Failure.INVALID_REQUEST}
+    assert set(Failure) - FALLBACK == {Failure.INVALID_REQUEST, Failure.GUARANTEE}
 
 
 WORDINGS = [

@@ -126,11 +126,11 @@ def test_no_more_calls_at_once_than_threads(serve, ask):
 
 
 def test_traces_of_rows_that_are_asked_at_once_do_not_mix(serve, ask):
-    async def refuse_odd(question):
+    async def refuse_every_third(question):  # of more, the breaker would open
         await asyncio.sleep(0.001 * (index_in(question) % 5))
-        return 503 if index_in(question) % 2 else None
+        return None if index_in(question) % 3 else 503
 
-    first, second = serve([POSITIVE], refuse_odd), serve([POSITIVE])
+    first, second = serve([POSITIVE], refuse_every_third), serve([POSITIVE])
     overrides = [
         "provider=[lmstudio,vllm]",
         f"providers.lmstudio.endpoint={first.url}",
@@ -141,12 +141,12 @@ def test_traces_of_rows_that_are_asked_at_once_do_not_mix(serve, ask):
     for index, outcome in enumerate(outcomes):
         [call] = outcome.calls
         tried = [(attempt["provider"], attempt["status"]) for attempt in call["attempts"]]
-        if index % 2:
-            assert tried == [("lmstudio", "error"), ("vllm", "ok")]
-        else:
+        if index % 3:
             assert tried == [("lmstudio", "ok")]
+        else:
+            assert tried == [("lmstudio", "error"), ("vllm", "ok")]
         assert call["provider"] == tried[-1][0]
-    assert sorted(map(index_in, second.asked)) == list(range(1, 24, 2))
+    assert sorted(map(index_in, second.asked)) == list(range(0, 24, 3))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmroute.model import Attempt, Attributes, Candidate, Considered, Decision, Failure, Privacy
-from lmroute.telemetry.events import FORMAT_VERSION, CallEvent, Usage, records
+from lmroute.model import Attempt, Attributes, Candidate, Considered, Decision, Facts, Failure, Privacy
+from lmroute.telemetry.events import FORMAT_VERSION, CallEvent, Usage, attributes_from, facts_from, records
 
 LOCAL, CLOUD = Candidate("lmstudio", "auto"), Candidate("openai", "gpt-4.1-mini")
 REFUSED = Attempt(LOCAL, 2.34567, failure=Failure.TRANSPORT, message="connection refused")
@@ -174,4 +174,76 @@ def test_there_is_no_room_for_a_prompt():
         "stream",
     }
     names = set(written) - {"needs"} | {f"needs_{name}" for name in written["needs"]}
-    assert names == {field.name for field in fields(Attributes)}
+    assert names == {field.name for field in fields(Attributes)} - {"predictor", "own", "use", "lot"}
+
+
+def test_what_a_policy_declares_and_what_was_known_is_written_when_there_is_something_to_say():
+    said = Attributes(predictor="rag.answer", own={"size": 3, "set": frozenset("ba")}, use="openai/x", lot=7)
+    facts = Facts({LOCAL: "breaker open"}, {CLOUD: "throttled"}, {LOCAL: 4096}, frozenset({"b", "a"}), {"r": CLOUD})
+    decision = Decision("", (), refused="no such tag")
+    known = {"attributes": said, "facts": facts, "load": {LOCAL: 2}, "latency_ms": {CLOUD: 1.5}, "decision": decision}
+    [call] = records(event(**known, waited_ms=12.3456, refusal="invalid_request"))
+    written = {"predictor": "rag.answer", "own": {"size": 3, "set": ["a", "b"]}, "use": "openai/x", "lot": 7}
+    assert {name: call["attributes"][name] for name in written} == written
+    assert call["facts"] == {
+        "out": {"lmstudio/auto": "breaker open"},
+        "throttled": {"openai/gpt-4.1-mini": "throttled"},
+        "windows": {"lmstudio/auto": 4096},
+        "spent": ["a", "b"],
+        "pins": {"r": "openai/gpt-4.1-mini"},
+        "load": {"lmstudio/auto": 2},
+        "latency_ms": {"openai/gpt-4.1-mini": 1.5},
+    }
+    assert (call["refused"], call["waited"], call["errorCode"]) == ("no such tag", 12.346, "invalid_request")
+
+
+WORDS = st.text(max_size=8)
+OWN = st.dictionaries(WORDS, WORDS | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.frozensets(WORDS))
+ATTRIBUTES = st.builds(
+    Attributes,
+    task=WORDS,
+    module=WORDS,
+    signature=WORDS,
+    predictor=WORDS,
+    tags=st.frozensets(WORDS),
+    privacy=st.sampled_from(Privacy),
+    needs_tools=st.booleans(),
+    needs_vision=st.booleans(),
+    needs_reasoning=st.booleans(),
+    needs_response_schema=st.booleans(),
+    prompt_tokens=st.integers(0),
+    max_output_tokens=st.integers(0),
+    stream=st.booleans(),
+    own=OWN,
+    use=WORDS,
+    lot=st.integers(0, 65535),
+)
+CANDIDATES = st.builds(Candidate, st.from_regex(r"[a-z_-]{1,8}", fullmatch=True), WORDS)
+FACTS = st.builds(
+    Facts,
+    out=st.dictionaries(CANDIDATES, WORDS, max_size=3),
+    throttled=st.dictionaries(CANDIDATES, WORDS, max_size=3),
+    windows=st.dictionaries(CANDIDATES, st.integers(1), max_size=3),
+    spent=st.frozensets(WORDS, max_size=3),
+    pins=st.dictionaries(WORDS, CANDIDATES, max_size=3),
+    load=st.dictionaries(CANDIDATES, st.integers(1), max_size=3),
+    latency_ms=st.dictionaries(CANDIDATES, st.floats(0, 1e6), max_size=3),
+)
+
+
+@given(ATTRIBUTES, FACTS)
+def test_every_input_of_a_decision_comes_back_from_its_record(attributes, facts):
+    [call] = records(event(attributes=attributes, facts=facts, load=facts.load, latency_ms=facts.latency_ms))
+    read = json.loads(json.dumps(call))
+    assert attributes_from(read) == attributes
+    again = facts_from(read)
+    assert {f.name: getattr(again, f.name) for f in fields(Facts)} == {
+        f.name: getattr(facts, f.name) for f in fields(Facts)
+    }
+
+
+def test_a_record_of_before_reads_as_nothing_known():
+    [call] = records(event())
+    assert "facts" not in call
+    assert attributes_from(call).own == {}
+    assert facts_from(call).out == {}

@@ -1,0 +1,165 @@
+"""What is known right now about the servers of a stack: the facts that the next decision takes into account.
+
+A sync and an async engine share one ``Live``, and it outlives a change of the policy.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from lmroute.config import paths
+from lmroute.engine.live.budgets import Budgets, NoBudgets
+from lmroute.engine.live.pins import Pins
+from lmroute.engine.live.slots import Slots
+from lmroute.engine.live.switches import Switches
+from lmroute.engine.live.turns import Turn
+from lmroute.model import Candidate, Facts
+from lmroute.routing.breaker import THROTTLED, Breaker
+from lmroute.routing.quota import RetryQuota
+from lmroute.telemetry.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lmroute.model import Failure, Profile
+    from lmroute.routing.policy import CompiledPolicy
+    from lmroute.telemetry.events import Usage
+
+_RECHECK_S = 1.0
+"""How often is looked whether somebody who is out may be asked again."""
+_NEWEST = 0.2
+"""The weight of the latest call in a candidate's latency."""
+
+
+class Live:
+    """The facts of one configuration, kept up to date by its calls. Safe to use from threads and event loops together.
+
+    Args:
+        windows: context windows in tokens that the children learn from their servers.
+        ledger: where budgets are kept; by default in the user's own state folder, and only if there are budgets.
+    """
+
+    def __init__(self, windows: dict[Candidate, int] | None = None, ledger: Ledger | None = None) -> None:
+        self.windows = {} if windows is None else windows
+        self.pins = Pins()
+        self._given_ledger = ledger
+        self._run = os.urandom(6).hex()
+        self._lock = threading.RLock()  # a garbage-collected stream may report while its thread is in here
+        self._slots, self._switches = Slots(), Switches()
+        self._breakers: dict[Candidate, Breaker] = {}
+        self._quotas: dict[str, RetryQuota] = {}
+        self._latency_ms: dict[Candidate, float] = {}
+        self._budgets: Budgets | NoBudgets = NoBudgets()
+        self._is_stale, self._holds_until = True, 0.0
+        self._facts = Facts(load=_Load(self._slots, self._breakers), latency_ms=MappingProxyType(self._latency_ms))
+
+    def adopt(self, policy: CompiledPolicy) -> None:
+        """Go by this policy from now on: by its budgets, and without pins to candidates that it does not have."""
+        source, profiles = policy.source, policy.providers
+        self._budgets = Budgets(source, profiles, self._ledger, self._run) if source.budgets else NoBudgets()
+        self.pins.keep({rule.name: {option.candidate for option in rule.options} for rule in policy.rules if rule.pin})
+        self._is_stale = True
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        return self._given_ledger or Ledger(paths.user_state_dir() / "budgets.sqlite")
+
+    def facts(self, now: float) -> Facts:
+        """The facts as they are. The same object for as long as nothing changed."""
+        if self._is_stale or now >= self._holds_until or self._facts.windows != self.windows:
+            self._refresh(now)
+        return self._facts
+
+    def admits(self, candidate: Candidate, profile: Profile, now: float) -> bool:
+        """Whether a candidate may be asked at once; if so, a breaker that is half open counts the call as its probe."""
+        if profile.concurrency is not None and self._slots.load(candidate) >= profile.concurrency:
+            return False
+        breaker = self._breaker(candidate)
+        if not breaker.admit(now):
+            return False
+        if breaker.is_open(now):  # for all others, now that it has its probe
+            self._is_stale = True
+        return True
+
+    def turn(self, candidate: Candidate, profile: Profile) -> Turn:
+        """A turn at a candidate, still to be waited for."""
+        return Turn(self._slots, self._switches, candidate, profile)
+
+    def next_try(self, candidate: Candidate, now: float) -> float:
+        """When a candidate may be asked again."""
+        return self._breaker(candidate).next_try(now)
+
+    def retries(self, provider: str) -> RetryQuota:
+        """What is left for asking a provider a second time."""
+        return self._quotas.get(provider) or self._quotas.setdefault(provider, RetryQuota())
+
+    def succeeded(self, candidate: Candidate, now: float, *, since: float, paid: int = 0) -> None:
+        """The call that began at ``since`` was answered. ``paid`` is what it cost as a retry."""
+        self._breaker(candidate).succeeded(now, since=since)
+        if self._facts.out or self._facts.throttled:
+            self._is_stale = True
+        if candidate.provider in self._quotas:
+            self._quotas[candidate.provider].succeeded(paid)
+        latest = (now - since) * 1000
+        known = self._latency_ms.get(candidate, latest)
+        self._latency_ms[candidate] = known + _NEWEST * (latest - known)
+
+    def failed(
+        self, candidate: Candidate, failure: Failure, now: float, *, since: float, retry_after: float | None
+    ) -> None:
+        """The call that began at ``since`` failed. ``retry_after``: seconds that the server asked to be left alone."""
+        self._breaker(candidate).failed(failure, now, since=since, retry_after=retry_after)
+        self._is_stale = True
+
+    def cancelled(self, candidate: Candidate, since: float) -> None:
+        """The call that began at ``since`` ended without telling anything of the server."""
+        self._breaker(candidate).cancelled(since)
+        self._is_stale = True
+
+    def charge(self, provider: str, usage: Usage) -> None:
+        """Count an answer's tokens for the budgets that the provider draws on."""
+        if self._budgets.charge(provider, usage):
+            self._is_stale = True
+
+    def frozen(self) -> tuple[dict[Candidate, int], dict[Candidate, float]]:
+        """The load and the latencies of this moment."""
+        return dict(self._facts.load), dict(self._latency_ms)
+
+    def _breaker(self, candidate: Candidate) -> Breaker:
+        return self._breakers.get(candidate) or self._breakers.setdefault(candidate, Breaker())
+
+    def _refresh(self, now: float) -> None:
+        with self._lock:
+            self._is_stale = False  # first: what changes meanwhile has to be looked at once more
+            holds = now + self._budgets.stale_s
+            out: dict[Candidate, str] = {}
+            throttled: dict[Candidate, str] = {}
+            for candidate, breaker in list(self._breakers.items()):
+                if reason := breaker.is_open(now):
+                    (throttled if reason == THROTTLED else out)[candidate] = reason
+                    holds = min(holds, breaker.next_try(now), now + _RECHECK_S)
+            self._holds_until = holds
+            known, windows, spent = self._facts, dict(self.windows), self._budgets.spent()
+            if (known.out, known.throttled, known.windows, known.spent) != (out, throttled, windows, spent):
+                self._facts = Facts(out, throttled, windows, spent, load=known.load, latency_ms=known.latency_ms)
+
+
+class _Load(Mapping[Candidate, int]):
+    """The calls under way, as they are when somebody looks."""
+
+    def __init__(self, slots: Slots, asked: Mapping[Candidate, object]) -> None:
+        self._slots, self._asked = slots, asked
+
+    def __getitem__(self, candidate: Candidate) -> int:
+        return self._slots.load(candidate)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return (candidate for candidate in list(self._asked) if self._slots.load(candidate))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

@@ -1,0 +1,170 @@
+"""How many calls may be under way at once, and who is next: one queue for threads and event loops.
+
+A waiter is a ``concurrent.futures.Future``. Threads wait for its result, tasks await it wrapped. Giving up is
+cancelling it; a future that can no longer be cancelled has been granted, so its slot goes on to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+
+class NoSlotError(TimeoutError):
+    """No slot became free before the deadline."""
+
+
+class _Gate:
+    """The calls of one key: how many are in, and who waits, in order."""
+
+    __slots__ = ("in_flight", "limit", "waiting")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.limit: int | None = None
+        self.waiting: OrderedDict[Future[None], None] = OrderedDict()
+
+    def has_room(self) -> bool:
+        return self.limit is None or self.in_flight < self.limit
+
+    def let_in(self) -> list[Future[None]]:
+        """Admit from the head of the queue as long as there is room. The caller completes the futures."""
+        admitted = []
+        while self.waiting and self.has_room():
+            future, _ = self.waiting.popitem(last=False)
+            if future.set_running_or_notify_cancel():  # from here on it cannot be cancelled
+                self.in_flight += 1
+                admitted.append(future)
+        return admitted
+
+
+class Slots:
+    """Slots by key, first come, first served. Safe to use from threads and event loops together.
+
+    A call that holds a slot may take one of another key, if all calls that need both take them in the same order.
+    """
+
+    def __init__(self) -> None:
+        self._gates: dict[Hashable, _Gate] = {}
+        self._lock = threading.RLock()  # a garbage-collected stream may release while its thread is in here
+
+    def load(self, key: Hashable) -> int:
+        """How many calls are in at the moment. Takes no lock."""
+        gate = self._gates.get(key)
+        return 0 if gate is None else gate.in_flight
+
+    def take(self, key: Hashable, limit: int | None) -> Future[None]:
+        """Ask for a slot. The future is done when it is granted; whoever has it must ``leave``, granted or not.
+
+        Args:
+            limit: so many at once; ``None`` bounds nothing and only counts. The latest one holds for the key.
+        """
+        with self._lock:
+            gate = self._gates.get(key) or self._gates.setdefault(key, _Gate())
+            gate.limit = limit
+            if not gate.waiting and gate.has_room():
+                gate.in_flight += 1
+                return _GRANTED
+            future: Future[None] = Future()
+            gate.waiting[future] = None
+            admitted = gate.let_in()
+        _complete(admitted)
+        return future
+
+    def leave(self, key: Hashable, future: Future[None]) -> None:
+        """Give a slot back, or give up waiting for it. Once for each ``take``."""
+        with self._lock:
+            gate = self._gates[key]
+            if future.cancel():
+                gate.waiting.pop(future, None)
+            else:
+                gate.in_flight -= 1
+            admitted = gate.let_in()
+        _complete(admitted)
+
+    def held(self, key: Hashable, limit: int | None, deadline: float | None = None) -> Held:
+        """Hold a slot: ``with`` in a thread, ``async with`` in a task.
+
+        Args:
+            deadline: a ``time.monotonic()`` value; ``None`` waits for ever.
+
+        Raises:
+            NoSlotError: none became free in time.
+        """
+        return Held(self, key, limit, deadline)
+
+
+class Held:
+    """A slot from ``with`` or ``async with`` to its end.
+
+    Not an ``@asynccontextmanager``: up to Python 3.12 a task that is thrown away while it waits inside an asynchronous
+    generator does not run its ``finally``.
+    """
+
+    __slots__ = ("_deadline", "_future", "_key", "_limit", "_slots")
+
+    def __init__(self, slots: Slots, key: Hashable, limit: int | None, deadline: float | None) -> None:
+        self._slots = slots
+        self._key = key
+        self._limit = limit
+        self._deadline = deadline
+
+    def __enter__(self) -> None:
+        self._future = self._slots.take(self._key, self._limit)
+        if not self._future.done():
+            with self._waiting():
+                self._future.result(self._left())
+
+    async def __aenter__(self) -> None:
+        self._future = self._slots.take(self._key, self._limit)
+        if not self._future.done():
+            with self._waiting():
+                # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the result.
+                async with asyncio.timeout(self._left()):
+                    await asyncio.wrap_future(self._future)
+
+    def __exit__(self, *_: object) -> None:
+        self._slots.leave(self._key, self._future)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._slots.leave(self._key, self._future)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Give up the place in the queue, whatever ends the waiting."""
+        try:
+            yield
+        except BaseException as error:
+            self._slots.leave(self._key, self._future)
+            if isinstance(error, TimeoutError):
+                message = f"{self._key}: no slot became free in time (at most {self._limit} at once)"
+                raise NoSlotError(message) from None
+            raise
+
+    def _left(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+
+def _granted() -> Future[None]:
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+    future.set_result(None)
+    return future
+
+
+_GRANTED = _granted()
+"""Shared by all who need not wait, which is nearly everybody: making a future costs more than the rest."""
+
+
+def _complete(admitted: list[Future[None]]) -> None:
+    """Outside the lock: completing a future runs what others have hung on it."""
+    for future in admitted:
+        future.set_result(None)

@@ -1,0 +1,1 @@
+"""What is known about one request: from itself, from its caller, from the DSPy program that makes it."""

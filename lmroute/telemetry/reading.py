@@ -1,0 +1,128 @@
+"""Read call records back: JSONL files as ``sink`` writes them, lines that are torn or of another version included.
+
+A record that cannot be used is counted and never stops anybody: a crash tears the last line of a file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lmroute.errors import LmrouteError
+from lmroute.telemetry.events import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+FILE = "calls.jsonl"
+"""The file of a run's records, in its folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A logical call: its own record and those of its attempts, in order."""
+
+    record: dict[str, Any]
+    attempts: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The same in all records of the call."""
+        return str(self.record["call"])
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What some files hold.
+
+    Attributes:
+        calls: in the order of the files.
+        torn: lines that are no record.
+        foreign: how many records of other versions there are, by version.
+    """
+
+    calls: tuple[Call, ...] = ()
+    torn: int = 0
+    foreign: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> str:
+        """What could not be used, in words; empty when all could."""
+        torn = [f"{_several(self.torn, 'line')} that {_are(self.torn)} no record"] if self.torn else []
+        others = [f"{_several(n, 'record')} of version {version}" for version, n in sorted(self.foreign.items())]
+        return ", ".join(torn + others)
+
+
+def files_in(path: Path) -> list[Path]:
+    """The files of records that a path names: itself, or all in a folder and below it, the newest first.
+
+    Raises LmrouteError when there are none.
+    """
+    if path.is_dir():
+        found = sorted(path.rglob(FILE), key=lambda file: file.stat().st_mtime, reverse=True)
+        if not found:
+            raise LmrouteError(f"{path}: there is no {FILE} in this folder or below it")
+        return found
+    if not path.is_file():
+        raise LmrouteError(f"{path}: there is no such file or folder of call records")
+    return [path]
+
+
+def read(files: Iterable[Path]) -> Reading:
+    """The calls in some files. Raises LmrouteError for a file that cannot be read."""
+    calls: list[Call] = []
+    foreign: dict[str, int] = {}
+    torn = 0
+    for file in files:
+        records = list(_records(file))
+        torn += records.count(None)
+        known = [record for record in records if record is not None]
+        for version in (record.get("v") for record in known if not _is_ours(record)):
+            foreign[_word(version)] = foreign.get(_word(version), 0) + 1
+        calls += _calls([record for record in known if _is_ours(record)])
+    return Reading(tuple(calls), torn, foreign)
+
+
+def _records(file: Path) -> Iterator[dict[str, Any] | None]:
+    """Each line's record, ``None`` for a line that is none."""
+    try:
+        with file.open("rb") as lines:
+            yield from (_record(line) for line in lines if line.strip())
+    except OSError as error:
+        raise LmrouteError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    is_one = isinstance(record, dict) and isinstance(record.get("call"), str) and "v" in record
+    return record if is_one else None
+
+
+def _is_ours(record: dict[str, Any]) -> bool:
+    return bool(record["v"] == FORMAT_VERSION)
+
+
+def _word(version: object) -> str:
+    return str(version) if isinstance(version, int | str) else "?"
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _calls(records: Sequence[dict[str, Any]]) -> Iterator[Call]:
+    attempts: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        if record.get("kind") == "attempt":
+            attempts.setdefault(record["call"], []).append(record)
+        elif record.get("kind") == "call":
+            yield Call(record, tuple(attempts.pop(record["call"], ())))

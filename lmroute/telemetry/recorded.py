@@ -1,0 +1,97 @@
+"""A recorded call as ``routing.replay`` takes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lmroute.model import BUILT_IN, Attributes, Candidate, Facts, Failure, Kind
+from lmroute.routing.replay import Recorded
+from lmroute.telemetry.events import attributes_from, facts_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lmroute.routing.attempts import Failed
+    from lmroute.telemetry.reading import Call
+
+
+def recorded(call: Call) -> Recorded | None:
+    """What a call's records say; ``None`` when they do not have the shape of their version."""
+    record = call.record
+    try:
+        failed = tuple(filter(None, map(_failed, call.attempts)))
+        answered = _answered(record, failed)
+        attributes, facts = attributes_from(record), facts_from(record)
+        if not (_are_sound(attributes) and _are_numbers(facts)):
+            return None
+        return Recorded(
+            id=call.id,
+            attributes=attributes,
+            facts=facts,
+            rule=str(record["rule"]),
+            failed=tuple(each for each in failed if each[0] != answered),  # one may fail once, and answer when retried
+            answered=answered,
+            duration_ms=_duration(call) if answered else None,
+            input_tokens=_count(record.get("input_tokens")),
+            output_tokens=_count(record.get("output_tokens")),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def considered(record: Mapping[str, Any]) -> list[tuple[Candidate, str]]:
+    """The candidates of a call's decision in their order, each with why it was dropped."""
+    return [(_candidate(each["candidate"]), str(each.get("dropped", ""))) for each in record["considered"]]
+
+
+def _are_sound(attributes: Attributes) -> bool:
+    """Whether each built-in attribute has a value of its kind; a policy's own are for its vocabulary to judge."""
+    return all(_IS[domain.kind](getattr(attributes, name)) for name, domain in BUILT_IN.items())
+
+
+_IS: Mapping[Kind, Callable[[Any], bool]] = {
+    Kind.TEXT: lambda value: isinstance(value, str),
+    Kind.ENUM: lambda value: isinstance(value, str),
+    Kind.BOOL: lambda value: isinstance(value, bool),
+    Kind.INT: lambda value: isinstance(value, int) and not isinstance(value, bool),
+    Kind.SET: lambda value: all(isinstance(word, str) for word in value),
+}
+
+
+def _are_numbers(facts: Facts) -> bool:
+    numbers = (*facts.windows.values(), *facts.load.values(), *facts.latency_ms.values())
+    return all(isinstance(number, int | float) for number in numbers)
+
+
+def _candidate(name: str) -> Candidate:
+    provider, _, model = name.partition("/")
+    return Candidate(provider, model)
+
+
+def _failed(attempt: Mapping[str, Any]) -> Failed | None:
+    """A failed attempt: nobody answered, so its model is the candidate's own."""
+    code = attempt["errorCode"]
+    return (Candidate(attempt["provider"], attempt["model"]), Failure(code)) if code else None
+
+
+def _answered(record: Mapping[str, Any], failed: tuple[Failed, ...]) -> Candidate | None:
+    """Who answered. A record names the model that the server says it is, which need not be the one it was asked for:
+    so, of the candidates of its provider, the one of that name, else the first that had not failed, else the last that
+    had, which was retried."""
+    kept = [candidate for candidate, dropped in considered(record) if not dropped]
+    if record["provider"] is None:
+        return None
+    answered = Candidate(record["provider"], record["model"] or "")
+    known = [candidate for candidate in kept if candidate.provider == answered.provider]
+    out = [candidate for candidate, _ in failed if candidate in known]
+    fresh = [candidate for candidate in known if candidate not in out]
+    return answered if answered in known or not known else [*fresh, *reversed(out)][0]
+
+
+def _duration(call: Call) -> float:
+    served = [attempt["duration"] for attempt in call.attempts if not attempt["errorCode"]]
+    return float(served[-1] if served else call.record["duration"])
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -1,0 +1,332 @@
+"""What calls learn of the servers, and what later calls make of it: breakers, pauses, slots, latency, budgets."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+from dspy import lm15
+
+import lmroute
+from lmroute.engine.live import Live
+from lmroute.model import Budget, Candidate, Cost, Order, Period, Rule, Selector, Traits
+from lmroute.routing.breaker import STREAK
+from lmroute.routing.quota import CAPACITY, THROTTLED_COST
+from lmroute.telemetry.events import facts_from
+from lmroute.telemetry.ledger import Ledger
+
+GONE = lm15.TransportError("gone")
+A, B = Candidate("a", "m"), Candidate("b", "m")
+
+
+def resting(seconds):
+    return lm15.RateLimitError("too many", retry_after=seconds)
+
+
+def trace(response):
+    return response.provider_data["lmroute"]
+
+
+def asked(children):
+    return {name: len(child.asked) for name, child in children.items()}
+
+
+def both(make, **fields):
+    """Two providers, the first one with these fields."""
+    return make.stack(make.profile("a", **fields), make.profile("b"))
+
+
+class TestBreaker:
+    def test_who_keeps_failing_is_left_alone_and_probed_by_one_call(self, mode, make, clock, nesting):
+        children = {"a": mode.child(GONE), "b": mode.child("from b")}
+        engine = mode.router(both(make), children, sink=(sink := make.sink()))
+        for _ in range(STREAK + 3):
+            assert mode.complete(engine, make.ask()).text == "from b"
+        assert asked(children) == {"a": STREAK, "b": STREAK + 3}
+        assert trace(mode.complete(engine, make.ask()))["dropped"] == {
+            "a/m": f"breaker open after {STREAK} failures in a row"
+        }
+        assert facts_from(sink.lines[-1]).out == {A: f"breaker open after {STREAK} failures in a row"}
+        clock.forward(31)
+        probe = children["a"] = nesting("a", lambda: engine.complete(make.ask()))
+        assert mode.complete(engine, make.ask()).text == "from a"
+        assert probe.found.text == "from b"
+        assert trace(probe.found)["dropped"] == {"a/m": "breaker half-open, its one probe is under way"}
+        assert len(probe.asked) == 1
+        assert mode.complete(engine, make.ask()).text == "from a"
+
+    def test_a_probe_that_ends_by_a_bug_lets_the_next_call_probe(self, mode, make, clock, route):
+        engine, _, _ = route(a=(*[GONE] * STREAK, KeyError("bug"), "from a"), b="from b")
+        for _ in range(STREAK):
+            mode.complete(engine, make.ask())
+        clock.forward(31)
+        with pytest.raises(KeyError):
+            mode.complete(engine, make.ask())
+        assert mode.complete(engine, make.ask()).text == "from a"
+
+    def test_the_last_provider_is_asked_whatever_is_known(self, mode, make, route):
+        engine, _, _ = route(a=(*[GONE] * (STREAK + 2), "from a"))
+        for _ in range(STREAK + 2):
+            with pytest.raises(lm15.TransportError):
+                mode.complete(engine, make.ask())
+        assert mode.complete(engine, make.ask()).text == "from a"
+
+    def test_who_is_out_is_asked_when_all_others_have_failed(self, mode, make, route):
+        engine, _, _ = route(a=(*[GONE] * STREAK, "from a"), b=(*["from b"] * STREAK, GONE))
+        for _ in range(STREAK):
+            assert mode.complete(engine, make.ask()).text == "from b"
+        assert mode.complete(engine, make.ask()).text == "from a"
+
+    @pytest.mark.parametrize("error", [lm15.InvalidRequestError("malformed"), lm15.ContextLengthError("long")])
+    def test_the_requests_own_faults_count_for_nothing(self, mode, make, route, error):
+        engine, _, _ = route(a=error)
+        for _ in range(STREAK + 1):
+            with pytest.raises(type(error)):
+                mode.complete(engine, make.ask())
+        assert engine.routing.live.facts(time.monotonic()).out == {}
+
+    def test_models_of_one_provider_are_told_apart(self, mode, make):
+        stack = make.stack(make.profile("a", models=("m", "n")))
+        child = mode.child(lambda request: GONE if request.model == "m" else "from n")
+        engine = mode.router(stack, {"a": child})
+        for _ in range(STREAK + 4):
+            mode.complete(engine, make.ask())
+        assert [request.model for request in child.asked].count("m") == STREAK
+
+
+class TestRetryAfter:
+    def test_who_asked_for_a_pause_is_not_asked_before_it_is_over(self, mode, make, route, clock):
+        engine, children, sink = route(a=(resting(10), "from a"), b="from b")
+        for _ in range(3):
+            assert mode.complete(engine, make.ask()).text == "from b"
+        assert asked(children) == {"a": 1, "b": 3}
+        assert facts_from(sink.lines[-1]).throttled == {A: "throttled by the server"}
+        assert clock.pauses == []
+        clock.forward(11)
+        assert mode.complete(engine, make.ask()).text == "from a"
+
+    def test_the_last_one_left_is_waited_for(self, mode, make, route, clock):
+        engine, _, sink = route(a=(resting(5), resting(7), "from a"))
+        response = mode.complete(engine, make.ask())
+        assert response.text == "from a"
+        assert [attempt["errorCode"] for attempt in trace(response)["attempts"]] == ["rate_limit", "rate_limit", None]
+        assert clock.pauses == [pytest.approx(5, abs=1), pytest.approx(7, abs=1)]
+        assert sink.lines[-1]["waited"] == pytest.approx(12_000, abs=2000)
+        assert sink.lines[-1]["overhead_us"] < 1e6
+
+    def test_a_later_call_waits_for_the_pause_of_an_earlier_one(self, mode, make, route, clock):
+        engine, _, _ = route(make.stack(make.profile("a"), deadline_s=8), a=(resting(10), "from a"))
+        with pytest.raises(lm15.RateLimitError):
+            mode.complete(engine, make.ask())
+        assert clock.pauses == []
+        clock.forward(4)
+        assert mode.complete(engine, make.ask()).text == "from a"
+        assert clock.pauses == [pytest.approx(6, abs=1)]
+
+    def test_a_pause_beyond_the_deadline_is_not_waited_for(self, mode, make, route, clock):
+        engine, children, sink = route(make.stack(make.profile("a"), deadline_s=20), a=resting(30))
+        for _ in range(2):  # the second is not even asked
+            with pytest.raises(lm15.RateLimitError) as caught:
+                mode.complete(engine, make.ask())
+            assert caught.value.retry_after == pytest.approx(30, abs=1)
+        assert asked(children) == {"a": 1}
+        assert [line["errorCode"] for line in sink.lines if line["kind"] == "call"] == ["rate_limit", "no_candidate"]
+
+    def test_without_a_stated_pause_nobody_waits(self, mode, make, route, clock):
+        engine, _, _ = route(a=(lm15.RateLimitError("too many"), "from a"))
+        with pytest.raises(lm15.RateLimitError):
+            mode.complete(engine, make.ask())
+        assert clock.pauses == []
+
+    def test_the_providers_retry_quota_bounds_them(self, mode, make, route, clock):
+        engine, children, _ = route(make.stack(make.profile("a"), deadline_s=1e6), a=resting(1))
+        with pytest.raises(lm15.RateLimitError):
+            mode.complete(engine, make.ask())
+        assert asked(children) == {"a": 1 + CAPACITY // THROTTLED_COST}
+
+    def test_a_failure_that_ends_the_call_ends_the_waiting(self, mode, make, route, clock):
+        engine, children, _ = route(a=resting(3), b=lm15.InvalidRequestError("malformed"))
+        with pytest.raises(lm15.InvalidRequestError):
+            mode.complete(engine, make.ask())
+        assert asked(children) == {"a": 1, "b": 1}
+
+    def test_for_real_over_http(self, mode, make, server):
+        busy = server.http(
+            {"error": {"message": "too many"}}, "429 Too Many Requests", "application/json", "Retry-After: 1"
+        )
+        server.answers(busy, server.http(server.chat("at last")))
+        engine = mode.router(make.stack(p := server.profile(id="a")), {"a": mode.provider(p)})
+        began = time.monotonic()
+        assert mode.complete(engine, make.ask()).text == "at last"
+        assert time.monotonic() - began >= 0.9
+
+
+class TestSlots:
+    def test_who_is_busy_is_passed_over(self, mode, make, nesting):
+        engine = None
+        children = {"a": nesting("a", lambda: engine.complete(make.ask())), "b": mode.child("from b")}
+        engine = mode.router(both(make, concurrency=1), children, sink=(sink := make.sink()))
+        assert mode.complete(engine, make.ask()).text == "from a"
+        assert children["a"].found.text == "from b"
+        inner = next(line for line in sink.lines if line["kind"] == "call")
+        assert inner["considered"][0]["dropped"] == "busy: 1 calls at once is its limit"
+        assert facts_from(inner).load == {A: 1}
+        assert mode.complete(engine, make.ask()).text == "from a"
+
+    def test_without_another_everybody_gets_a_turn_and_never_too_many_at_once(self, mode, make, at_once):
+        meter = Meter(mode)
+        engine = mode.router(make.stack(make.profile("a", concurrency=2)), {"a": meter})
+        answers = at_once(engine, make.ask(), 12)
+        assert [answer.text for answer in answers] == ["hi"] * 12
+        assert meter.most <= 2
+        assert mode.complete(engine, make.ask()).text == "hi"
+
+    def test_a_turn_that_does_not_come_in_time_ends_the_call(self, mode, make, nesting):
+        engine = None
+        child = nesting("a", lambda: engine.complete(make.ask()))
+        stack = make.stack(make.profile("a", concurrency=1), deadline_s=0.2)
+        engine = mode.router(stack, {"a": child}, sink=(sink := make.sink()))
+        assert mode.complete(engine, make.ask()).text == "from a"
+        assert isinstance(child.found, lm15.TimeoutError)
+        assert "a/m was busy until the deadline (at most 1 calls at once)" in str(child.found)
+        assert len(child.asked) == 1
+        inner = next(line for line in sink.lines if line["kind"] == "call")
+        assert (inner["errorCode"], inner["waited"] >= 190) == ("timeout", True)
+        assert engine.routing.live.facts(time.monotonic()).out == {}
+
+    def test_who_was_busy_is_waited_for_when_the_others_have_failed(self, mode, make, nesting):
+        engine = None
+        children = {"a": nesting("a", lambda: engine.complete(make.ask())), "b": mode.child(GONE)}
+        stack = make.stack(make.profile("a", concurrency=1), make.profile("b"), deadline_s=0.2)
+        engine = mode.router(stack, children)
+        mode.complete(engine, make.ask())
+        assert len(children["b"].asked) == 1
+        assert "b/m: transport (gone); a/m: timeout" in str(children["a"].found)
+
+    def test_a_slot_comes_back_however_the_call_ends(self, mode, make, route):
+        stack = make.stack(make.profile("a", concurrency=1), deadline_s=5)
+        engine, _, _ = route(stack, a=(KeyError("bug"), GONE, "hi"))
+        for error in (KeyError, lm15.TransportError):
+            with pytest.raises(error):
+                mode.complete(engine, make.ask())
+        mode.stream(engine, make.ask(), stop_after=1)
+        assert mode.complete(engine, make.ask()).text == "hi"
+
+
+class Meter:
+    """A child that counts how many calls are in it at once."""
+
+    def __init__(self, mode):
+        self.now = self.most = 0
+        self.complete = self._later if mode.name == "async" else self._now
+        self._lock = threading.Lock()
+
+    def _in(self):
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+
+    def _out(self):
+        with self._lock:
+            self.now -= 1
+
+    def _now(self, request):
+        self._in()
+        time.sleep(0.005)
+        self._out()
+        return _answer()
+
+    async def _later(self, request):
+        self._in()
+        await asyncio.sleep(0.005)
+        self._out()
+        return _answer()
+
+
+def _answer():
+    usage = lm15.Usage(input_tokens=1, output_tokens=1)
+    message = lm15.Message.assistant("hi")
+    return lm15.Response(id="r", model="m", message=message, finish_reason="stop", usage=usage)
+
+
+class TestOrders:
+    def test_the_quickest_comes_first_once_all_are_known(self, mode, make, clock):
+        rule = Rule("quickest", use=(Selector(order=Order.LATENCY),))
+        stack = make.stack(make.profile("a"), make.profile("b"), rules=(rule,))
+        children = {"a": mode.child(lambda _: clock.forward(5) or "from a"), "b": mode.child("from b")}
+        engine = mode.router(stack, children, sink=(sink := make.sink()))
+        assert [mode.complete(engine, make.ask()).text for _ in range(4)] == ["from a", "from b", "from b", "from b"]
+        known = facts_from(sink.lines[-1]).latency_ms
+        assert known[A] == pytest.approx(5000, abs=1000)
+        assert known[B] < 1000
+
+    def test_the_one_with_fewest_calls_under_way_comes_first(self, mode, make, nesting):
+        rule = Rule("idle", use=(Selector(order=Order.LOAD),))
+        engine = None
+        children = {"a": nesting("a", lambda: engine.complete(make.ask())), "b": mode.child("from b")}
+        engine = mode.router(make.stack(make.profile("a"), make.profile("b"), rules=(rule,)), children)
+        assert mode.complete(engine, make.ask()).text == "from a"
+        assert children["a"].found.text == "from b"
+
+
+class TestBudgets:
+    @pytest.fixture
+    def limited(self, mode, make, tmp_path):
+        """An engine over a ledger of the test's own: ``limited(Budget(...)) -> engine, sink``."""
+
+        def build(*budgets, ledger=None, **fields):
+            stack = make.stack(make.profile("a", **fields), make.profile("b"), policy={"budgets": budgets})
+            live = Live(ledger=ledger or Ledger(tmp_path / "budgets.sqlite"))
+            children = {name: mode.child(f"from {name}") for name in "ab"}  # each answer: 3 tokens in, 2 out
+            return mode.router(stack, children, sink=(sink := make.sink()), live=live), sink
+
+        return build
+
+    def test_a_budget_that_is_used_up_passes_its_providers_over(self, mode, make, limited):
+        engine, sink = limited(Budget("small", Period.RUN, Traits(providers=frozenset("a")), tokens=7))
+        assert [mode.complete(engine, make.ask()).text for _ in range(3)] == ["from a", "from a", "from b"]
+        assert sink.lines[-1]["considered"][0]["dropped"] == "budget 'small' is used up"
+        assert facts_from(sink.lines[-1]).spent == {"small"}
+
+    def test_money_counts_by_the_profiles_prices(self, mode, make, limited):
+        budget = Budget("money", Period.RUN, Traits(providers=frozenset("a")), usd=10.0)
+        engine, _ = limited(budget, cost=Cost(input_per_mtok=1e6, output_per_mtok=1e6))
+        assert [mode.complete(engine, make.ask()).text for _ in range(3)] == ["from a", "from a", "from b"]
+
+    def test_streams_count_too(self, mode, make, limited):
+        engine, _ = limited(Budget("small", Period.RUN, Traits(providers=frozenset("a")), tokens=5))
+        assert make.text(mode.stream(engine, make.ask())) == "from a"
+        assert make.text(mode.stream(engine, make.ask())) == "from b"
+
+    def test_a_days_budget_is_shared_by_processes_a_runs_is_not(self, mode, make, limited, tmp_path):
+        for period, other in ((Period.DAY, "from b"), (Period.RUN, "from a")):
+            budget = Budget(f"per {period}", period, Traits(providers=frozenset("a")), tokens=5)
+            engine, _ = limited(budget)
+            assert mode.complete(engine, make.ask()).text == "from a"
+            second, _ = limited(budget)
+            assert mode.complete(second, make.ask()).text == other
+
+    def test_everybody_used_up_is_an_error_that_names_the_budget(self, mode, make, limited):
+        engine, _ = limited(Budget("all", Period.RUN, tokens=1))
+        mode.complete(engine, make.ask())
+        with pytest.raises(lm15.ConfigurationError, match="budget 'all' is used up"):
+            mode.complete(engine, make.ask())
+
+
+def test_the_facts_are_the_same_object_until_something_changes(mode, make, route):
+    engine, _, _ = route(a=("hi", GONE, GONE, "hi"), b="from b")
+    live = engine.routing.live
+    first = live.facts(time.monotonic())
+    for _ in range(3):  # one failure opens nothing
+        mode.complete(engine, make.ask())
+        assert live.facts(time.monotonic()) is first
+    live.windows[A] = 100
+    second = live.facts(time.monotonic())
+    assert second is not first
+    assert second.windows == {A: 100}
+    assert live.facts(time.monotonic()) is second
+
+
+def test_the_sync_and_the_async_engine_learn_together(make):
+    lm = lmroute.build(make.stack(make.profile("a")))
+    assert lm.engine.routing.live is lm._async_engine_spec.routing.live

@@ -1,0 +1,170 @@
+"""One model switch at a time on an LM Studio host, and no waiting where there is nothing to switch."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+from dspy import lm15
+
+from lmroute.model import AUTO
+
+HOST = "http://127.0.0.1:1234"
+
+
+class Host:
+    """A child for one host, which keeps a log of the calls that are under way together, by model."""
+
+    def __init__(self, mode, make):
+        self.together, self._now, self._lock = [], [], threading.Lock()
+        self._make, self.fails = make, set()
+        self.complete = self._acomplete if mode.name == "async" else self._complete
+
+    def _begin(self, model):
+        with self._lock:
+            self._now.append(model)
+            self.together.append(tuple(self._now))
+
+    def _end(self, model):
+        with self._lock:
+            self._now.remove(model)
+        if model in self.fails:
+            raise lm15.ServerError("model has crashed")
+        return self._make.answer(model=model)
+
+    def _complete(self, request):
+        self._begin(request.model)
+        threading.Event().wait(0.005)
+        return self._end(request.model)
+
+    async def _acomplete(self, request):
+        self._begin(request.model)
+        await asyncio.sleep(0.005)
+        return self._end(request.model)
+
+
+@pytest.fixture
+def host(mode, make):
+    return Host(mode, make)
+
+
+def engine_stack(make, *models, type_="lmstudio", deadline_s=60.0):
+    profile = make.profile("lm", type=type_, endpoint=HOST, models=models)
+    return make.stack(profile, deadline_s=deadline_s)
+
+
+def test_calls_to_a_cold_model_wait_until_the_first_has_loaded_it(mode, make, host, at_once):
+    engine = mode.router(engine_stack(make, "tern"), {"lm": host})
+    assert all(answer.model == "tern" for answer in at_once(engine, make.ask(), 8))
+    assert host.together[:2] == [("tern",), ("tern",)]  # the first was over before the second began
+    assert len(host.together) == 8
+
+
+def test_those_who_waited_while_it_was_loaded_are_not_kept_apart(mode, make, at_once):
+    """Three calls to a cold model: the first one alone, and then the other two have to meet."""
+
+    class Meeting:
+        def __init__(self):
+            self.asked, self.here = 0, threading.Barrier(2, timeout=10)
+
+        def complete(self, request):
+            self.asked += 1
+            if self.asked == 1:
+                time.sleep(0.1)  # for the others to come and wait; if they are late, nothing is shown
+            else:
+                self.here.wait()
+            return make.answer()
+
+    class AsyncMeeting:
+        def __init__(self):
+            self.asked, self.here = 0, asyncio.Barrier(2)
+
+        async def complete(self, request):
+            self.asked += 1
+            if self.asked == 1:
+                await asyncio.sleep(0.1)
+            else:
+                await asyncio.wait_for(self.here.wait(), 10)
+            return make.answer()
+
+    child = AsyncMeeting() if mode.name == "async" else Meeting()
+    engine = mode.router(engine_stack(make, "tern"), {"lm": child})
+    assert [answer.text for answer in at_once(engine, make.ask(), 3)] == ["hi"] * 3
+
+
+def test_a_cold_model_is_asked_alone(mode, make, nesting):
+    engine = None
+    child = nesting("lm", lambda: engine.complete(make.ask()))
+    engine = mode.router(engine_stack(make, "tern", deadline_s=0.2), {"lm": child})
+    assert mode.complete(engine, make.ask()).text == "from lm"
+    assert "127.0.0.1:1234 was busy until the deadline (models switched one by one)" in str(child.found)
+    assert len(child.asked) == 1
+
+
+@pytest.mark.parametrize(("type_", "model"), [("lmstudio", AUTO), ("openai_compatible", "tern")])
+def test_nothing_waits_where_there_is_nothing_to_switch(mode, make, nesting, type_, model):
+    engine = None
+    child = nesting("lm", lambda: engine.complete(make.ask()))
+    engine = mode.router(engine_stack(make, model, type_=type_, deadline_s=0.2), {"lm": child})
+    mode.complete(engine, make.ask())
+    assert child.found.text == "from lm"
+
+
+def test_a_model_that_answered_is_asked_freely_until_it_fails(mode, make, nesting):
+    """Loaded by a first call, asked twice at once, and alone again after it crashed."""
+    engine = None
+    child = nesting("lm", lambda: engine.complete(make.ask()))
+    plain = mode.child("loaded")
+    crashed = mode.child(lm15.ServerError("model has crashed"))
+    children = {"lm": plain}
+    engine = mode.router(engine_stack(make, "tern", deadline_s=0.2), children)
+    mode.complete(engine, make.ask())
+    children["lm"] = child
+    mode.complete(engine, make.ask())
+    assert child.found.text == "from lm"
+    children["lm"] = crashed
+    with pytest.raises(lm15.ServerError):
+        mode.complete(engine, make.ask())
+    children["lm"] = again = nesting("lm", lambda: engine.complete(make.ask()))
+    mode.complete(engine, make.ask())
+    assert isinstance(again.found, lm15.TimeoutError)
+
+
+def test_another_model_takes_the_place_of_the_first(mode, make, nesting):
+    engine = None
+    children = {"lm": mode.child("hi")}
+    engine = mode.router(engine_stack(make, "tern", "heron", deadline_s=0.2), children)
+    mode.complete(engine, make.ask())  # tern is loaded
+    children["lm"] = mode.child(lambda request: lm15.TransportError("gone") if request.model == "tern" else "heron")
+    assert mode.complete(engine, make.ask()).text == "heron"
+    children["lm"] = child = nesting("lm", lambda: engine.complete(make.ask()))
+    mode.complete(engine, make.ask())
+    assert "switched one by one" in str(child.found)
+
+
+def test_a_stream_gives_the_lock_back_with_its_first_token(mode, make):
+    engine = mode.router(engine_stack(make, "tern", deadline_s=0.3), {"lm": mode.child("hi")})
+    if mode.name == "sync":
+        stream = engine.stream(make.ask())
+        next(stream)
+        assert engine.complete(make.ask()).text == "hi"
+        stream.close()
+        return
+
+    async def main():
+        stream = engine.stream(make.ask())
+        await anext(stream)
+        assert (await engine.complete(make.ask())).text == "hi"
+        await stream.aclose()
+
+    mode.run(main())
+
+
+def test_cold_models_of_one_host_are_never_asked_together(mode, make, host, at_once):
+    """Two providers on one host, each with a model of its own that is not loaded: no two switches at a time."""
+    profiles = [make.profile(name, type="lmstudio", endpoint=HOST, models=(name,)) for name in ("tern", "heron")]
+    engine = mode.router(make.stack(*profiles), dict.fromkeys(("tern", "heron"), host))
+    host.fails = {"tern"}  # so that each call asks both, one after the other, and tern never counts as loaded
+    answers = at_once(engine, make.ask(), 6)
+    assert {answer.model for answer in answers} == {"heron"}
+    assert not any(models.count("tern") > 1 for models in host.together)
