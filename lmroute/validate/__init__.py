@@ -7,11 +7,12 @@
 ``selection.run`` answers the command line: it takes the files by themselves, then the compositions that were asked for
 or sampled. ``table.py`` lists every rule, ``rules/`` has their generators. The functions below are the front door for
 programs: they compose, check, and raise when something is wrong. Nothing here imports DSPy, LiteLLM or an HTTP client.
+``policy_tests/`` stands by itself: it runs the tests that lie beside the policies, ``lmroute policy test``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lmroute.diagnostics import Diagnostic, Severity
@@ -75,4 +76,6 @@ def _checked(composition: Composition) -> Checked:
     found = judge(composition)
     if errors := [finding for finding in found if finding.severity is Severity.ERROR]:
         raise ConfigError(errors)
-    return Checked(decode(composition.document), composition.locate, tuple(found))
+    overrides = composition.overrides if composition.is_traceable else None
+    stack = replace(decode(composition.document), overrides=overrides)
+    return Checked(stack, composition.locate, tuple(found))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmroute.config.paths import project, shipped
 from lmroute.errors import LmrouteError
+from lmroute.validate.git import GitUnavailable, git
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterable
 
-TIMEOUT_S = 20.0
-_OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"}
-"""What git sets for its hooks; it may be relative to another directory than ours."""
 _NO_REPOSITORY = b"not a git repository (or any"
 """What git says where there is none; without the second half, one is broken."""
 
@@ -92,17 +90,10 @@ def _names(commit: str, folder: Path) -> list[str]:
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
-    environment["LC_ALL"] = "C"  # its messages are told apart
     try:
-        return subprocess.run(
-            ["git", "--no-optional-locks", *words],  # noqa: S607  whichever git the user has
-            cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=TIMEOUT_S,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise LmrouteError(f"git did not answer within {TIMEOUT_S:g} s in {folder}") from None
-    except (OSError, ValueError) as error:
-        raise LmrouteError(f"git cannot be run ({error}); leave --changed out to check every file") from error
+        return git(folder, *words)
+    except GitUnavailable as error:
+        raise LmrouteError(f"{error}; leave --changed out to check every file") from error
 
 
 def _text(output: bytes) -> str:

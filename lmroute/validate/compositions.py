@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from lmroute.validate.files import File
     from lmroute.validate.sampling import Choice
 
+_POLICY = "routing"
+_LEAKS = {"LMR324", "LMR325"}
+
 MOST_JOBS = 1000
 """Jobs of one sweep that are checked; each takes a while."""
 
@@ -90,6 +93,8 @@ def sampled(choices: Iterable[Choice], files: Sequence[File]) -> Iterator[Outcom
             found = _complete(outcome)
             if choice.option and choice.option.group != EXPERIMENT:
                 found = _unpaired(found, outcome, files)
+                if choice.option.group == _POLICY:
+                    found = (*(f for f in found if f.code not in _LEAKS), *_leaks(outcome, files))
             yield replace(outcome, findings=found)
 
 
@@ -99,20 +104,31 @@ def _complete(outcome: Outcome) -> _Findings:
 
 
 def _unpaired(findings: _Findings, outcome: Outcome, files: Sequence[File]) -> _Findings:
-    """What is wrong whichever providers a policy is chosen with; nobody has chosen yet."""
-    pairing = {"LMR304"}
+    """What is wrong whichever providers and task a policy is chosen with; nobody has chosen yet."""
+    pairing = {"LMR304", "LMR313"}
     if any(finding.code == "LMR302" for finding in findings) and not _suits_nobody(outcome, files):
         pairing.add("LMR302")
     return tuple(finding for finding in findings if finding.code not in pairing)
 
 
+def _leaks(outcome: Outcome, files: Sequence[File]) -> _Findings:
+    """What a policy's guarantees do not keep whichever providers it is chosen with: as if all were selected."""
+    everybody = _with_everybody(outcome, files)
+    return tuple(finding for finding in judge(everybody) if finding.code in _LEAKS) if everybody else ()
+
+
 def _suits_nobody(outcome: Outcome, files: Sequence[File]) -> bool:
     """Whether the policy could not choose any provider, were all of them selected."""
+    everybody = _with_everybody(outcome, files)
+    return everybody is not None and any(finding.code == "LMR302" for finding in judge(everybody))
+
+
+def _with_everybody(outcome: Outcome, files: Sequence[File]) -> Composition | None:
+    """A composition with all the providers that there are."""
     if outcome.composition is None:
-        return False
+        return None
     profiles = {name: profile for file in files for name, profile in profiles_in(file).items()}
-    everybody = replace(outcome.composition, document={**outcome.composition.document, "providers": profiles})
-    return any(finding.code == "LMR302" for finding in judge(everybody))
+    return replace(outcome.composition, document={**outcome.composition.document, "providers": profiles})
 
 
 def _outcomes(choice: Choice, variants: Variants | None) -> Iterator[Outcome]:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from lmroute.config import decode
 from lmroute.config.keypaths import dotted, undotted
+from lmroute.routing.policy import CALLER_CHOICE, DEFAULT
+from lmroute.validate.rules import fallbacks, names, policies, predicates, references
+from lmroute.validate.written import POLICY, RULES_PATH, Written, meet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,10 +19,27 @@ if TYPE_CHECKING:
     from lmroute.config.keypaths import KeyPath
     from lmroute.config.provenance import Locate
     from lmroute.diagnostics import Diagnostic
-    from lmroute.model import Profile, Rule, TaskSpec
+    from lmroute.model import Policy, Profile, Rule, TaskSpec, Use
 
-RULES_PATH = ("routing", "rules")
-"""Where the rules of the policy stand in the document."""
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A candidate that a policy names, or a selector of some.
+
+    Attributes:
+        owner: whose it is, as messages say it: ``rule 'private'``, ``default``, ``caller_choice``.
+        among: where the list stands that it is in, at ``index``.
+    """
+
+    owner: str
+    among: KeyPath
+    index: int
+    use: Use
+
+    @property
+    def path(self) -> KeyPath:
+        """Where it stands itself."""
+        return (*self.among, str(self.index))
 
 
 @dataclass(frozen=True)
@@ -73,9 +93,45 @@ class Context:
         return {path: decode.rule(raw) for path, raw in paths if self._readable(*path)}
 
     @cached_property
-    def all_rules(self) -> bool:
-        """Whether every rule of the policy could be read."""
-        return self._readable(*RULES_PATH)
+    def written(self) -> Written | None:
+        """The policy as it is written; None when it is no mapping."""
+        raw = self.document.get(POLICY)
+        return Written(raw, (POLICY,), self.locate, self.unreadable) if isinstance(raw, dict) else None
+
+    @cached_property
+    def policy(self) -> Policy | None:
+        """The policy, if it can be compiled for ``providers`` and means what it says.
+
+        None when any of it or of the selected profiles cannot be read, when it names what is not there, or when its
+        predicates have a finding of their own: what else could be said of it would follow from that.
+        """
+        identified = all(profile.id == name for name, profile in self.providers.items())
+        whole = self.all_providers and identified and self._readable(POLICY)
+        return decode.policy(self.document[POLICY]) if whole and self._means_something else None
+
+    @property
+    def _means_something(self) -> bool:
+        judges = (names.unique, fallbacks.dangling, fallbacks.circular, references.names, references.tags)
+        loose = any(any(judge(self)) for judge in (*judges, policies.some_choice))
+        return not loose and predicates.are_sound(self)
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """The candidates that the policy names or selects, as far as they can be read."""
+        found = [(f"rule '{rule.name}'", (*path, "use"), rule.use) for path, rule in self.rules.items()]
+        routing = self.written.raw if self.written else {}
+        default, choice = routing.get(DEFAULT), routing.get(CALLER_CHOICE)
+        if default and self._readable(POLICY, DEFAULT):
+            found.append((DEFAULT, (POLICY, DEFAULT), decode.rule({"name": DEFAULT, "use": default}).use))
+        if choice and self._readable(POLICY, CALLER_CHOICE):
+            rule = decode.rule({"name": CALLER_CHOICE, **choice})
+            found.append((CALLER_CHOICE, (POLICY, CALLER_CHOICE, "use"), rule.use))
+        return tuple(Entry(owner, path, index, use) for owner, path, uses in found for index, use in enumerate(uses))
+
+    @cached_property
+    def all_entries(self) -> bool:
+        """Whether every list of candidates could be read."""
+        return all(self._readable(POLICY, key) for key in ("rules", DEFAULT, CALLER_CHOICE))
 
     @cached_property
     def all_providers(self) -> bool:
@@ -95,9 +151,4 @@ class Context:
     def _readable(self, *path: str) -> bool:
         """Whether nothing at, below or above a path has a finding."""
         told = undotted(dotted(path))  # as a finding's key tells it: a name may have dots and brackets of its own
-        return not any(_meet(told, other) for other in self.unreadable)
-
-
-def _meet(one: KeyPath, other: KeyPath) -> bool:
-    shared = min(len(one), len(other))
-    return one[:shared] == other[:shared]
+        return not any(meet(told, other) for other in self.unreadable)

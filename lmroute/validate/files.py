@@ -8,18 +8,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmroute.config import paths, schema
 from lmroute.config.keypaths import KeyPath, undotted
-from lmroute.config.packages import GROUPS, belongs
+from lmroute.config.packages import GROUPS, POLICY_TESTS, belongs
 from lmroute.config.text import yaml11
 from lmroute.config.text.marks import Mark, placed
 from lmroute.diagnostics import Diagnostic, Location, ordered
 from lmroute.validate.folders import readable
 from lmroute.validate.pipeline import stamped
 from lmroute.validate.table import FILE_CHECKS
+from lmroute.validate.written import Written, open_ends
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +44,12 @@ class File:
 
     @cached_property
     def group(self) -> str:
-        """The first folder below the root; empty for what lies in the root itself, as config.yaml does."""
+        """The first folder below the root; empty for what lies in the root itself, as config.yaml does.
+
+        Policy tests lie in a group's folder and are no options of it.
+        """
+        if self._below.as_posix().startswith(f"{POLICY_TESTS}/"):
+            return POLICY_TESTS
         return self._below.parts[0] if len(self._below.parts) > 1 else ""
 
     @cached_property
@@ -62,8 +69,15 @@ class File:
         return undotted(belongs(self.group, self.path.stem)) if self.group in GROUPS else ()
 
     @property
+    def is_policy_test(self) -> bool:
+        """Whether it holds tests of a policy, which take part in no composition."""
+        return self.group == POLICY_TESTS
+
+    @property
     def contract(self) -> str:
         """The schema it keeps to, as ``schema.check_file`` calls it; empty when there is none."""
+        if self.is_policy_test:
+            return schema.POLICY_TEST
         if self.group:
             return self.group if self.group in GROUPS else ""
         return "config" if self.name == "config" and not self.own else ""
@@ -110,6 +124,20 @@ class File:
         if not (self.contract and isinstance(document, dict)):
             return []
         return schema.check_file(self.contract, document, self.locate)
+
+    @cached_property
+    def written(self) -> Written | None:
+        """The policy that it holds; None when it holds none, or is completed by what it builds on."""
+        raw = self.reading.document
+        if self.group != "routing" or not isinstance(raw, dict) or "defaults" in raw:
+            return None
+        told = (undotted(breach.key) for breach in self.breaches)
+        unread = chain(told, open_ends(raw))
+        return Written(raw, self.package, self._located, frozenset((*self.package, *path) for path in unread))
+
+    def _located(self, path: KeyPath, *, key: bool = False) -> Location:
+        """``locate`` by the key that a composition has."""
+        return self.locate(path[len(self.package) :], key=key)
 
     @property
     def start(self) -> Location:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lmroute.config.text.yaml11 import TooMuch
+from lmroute.validate.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -68,9 +69,8 @@ def _on_top(words: Mapping[str, str], file: File, chosen: _Chosen, sound: _Optio
 def _providers_of(file: File, chosen: _Chosen, sound: _Options) -> dict[str, str]:
     """The selection of providers with those that a policy names and that would else not be there."""
     document = file.reading.document if file.group == _POLICY else None
-    rules = document.get("rules") if isinstance(document, dict) else None
-    uses = [use for rule in _items(rules) if isinstance(rule, dict) for use in _items(rule.get("use"))]
-    named = dict.fromkeys(use.partition("/")[0] for use in uses if isinstance(use, str))
+    uses = Written(document, (), file.locate, frozenset()).uses() if isinstance(document, dict) else ()
+    named = dict.fromkeys(use.partition("/")[0] for _, use in uses if isinstance(use, str))
     selected = chosen.get(_PROVIDER, [])
     missing = [name for name in named if (_PROVIDER, name) in sound and name not in selected]
     return {_PROVIDER: _override(_PROVIDER, [*selected, *missing])} if missing else {}
@@ -95,7 +95,7 @@ def mentioned(files: Sequence[File], overrides: Iterable[str]) -> list[File]:
         found += pending
         for file in pending:
             words.update(name for group, names in default_options(file).items() if group not in keys for name in names)
-        pending = [file for file in files if file.name in words and file not in found]
+        pending = [f for f in files if f.name in words and f not in found and not f.is_policy_test]
     return found
 
 

@@ -147,7 +147,7 @@ def _unsound(findings: Iterable[Diagnostic]) -> bool:
 def _news(outcome: Outcome, own: _Own) -> Iterator[Diagnostic]:
     """What a composition shows beyond what its files were told, and what does not merely follow from that."""
     told = {_sameness(finding) for findings in own.values() for finding in findings}
-    unsound = [file for file, findings in own.items() if _unsound(findings)]
+    unsound = [file for file, findings in own.items() if _unsound(findings) and not file.is_policy_test]
     for finding in outcome.findings:
         if not (_follows(finding, unsound) or (_sameness(finding) in told and not finding.related)):
             yield finding

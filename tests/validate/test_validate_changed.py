@@ -213,6 +213,6 @@ def test_no_git(repository, monkeypatch):
 
 
 def test_git_that_does_not_answer(repository, monkeypatch):
-    monkeypatch.setattr(changed, "TIMEOUT_S", 1e-9)
+    monkeypatch.setattr("lmroute.validate.git.TIMEOUT_S", 1e-9)
     with pytest.raises(LmrouteError, match="did not answer"):
         told()

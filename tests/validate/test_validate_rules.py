@@ -11,9 +11,11 @@ def only(found):
 
 
 def policy(*rules):
+    """A policy of rules with these candidates, the last of which takes what the others leave."""
     lines = ["name: mine", "rules:"]
     for index, rule in enumerate(rules):
-        lines += [f"  - name: rule{index}", f"    use: {rule}"]
+        when = f", when: {{task: {{eq: task{index}}}}}" if index < len(rules) - 1 else ""
+        lines += [f"  - {{name: rule{index}{when},", f"    use: {rule}}}"]
     return "\n".join(lines) + "\n"
 
 

@@ -59,11 +59,11 @@ def test_a_broken_option_is_left_out(conf):
 
 def test_a_broken_default_gives_way_to_another_option(conf):
     lines = command_lines(conf, "lmstudio", "local_first")
-    assert lines[0] == "provider=embedded routing=cloud_first"
-    assert "routing=cloud_first provider=vllm" in lines
+    assert lines[0] == "provider=embedded routing=ab_test"
+    assert "routing=ab_test provider=vllm" in lines
     assert "provider=embedded routing=cost_first" in lines
-    assert "provider=embedded routing=cloud_first task=qa" in lines
-    assert lines[-1] == "provider=embedded routing=cloud_first +experiment=ab"
+    assert "provider=embedded routing=ab_test task=qa" in lines
+    assert lines[-1] == "provider=embedded routing=ab_test +experiment=ab"
     assert len(lines) == len(set(lines))
 
 

@@ -30,24 +30,25 @@ def document(report: Report) -> dict[str, Any]:
         "error_count": errors,
         "warning_count": len(report.of(Severity.WARNING)),
         "checked": dict(report.checked),
-        "diagnostics": [_finding(finding) for finding in report.diagnostics],
+        "diagnostics": [finding_document(finding) for finding in report.diagnostics],
     }
 
 
-def _finding(finding: Diagnostic) -> dict[str, Any]:
+def finding_document(finding: Diagnostic) -> dict[str, Any]:
+    """A finding as plain data."""
     return {
         "code": finding.code,
         "severity": finding.severity.value,
         "message": finding.message,
         "key": finding.key or None,
-        "location": _location(finding.location),
+        "location": located(finding.location),
         "help": finding.help or None,
-        "related": [{"message": one.message, "location": _location(one.location)} for one in finding.related],
+        "related": [{"message": one.message, "location": located(one.location)} for one in finding.related],
         "reproduce": reproduce(finding),
     }
 
 
-def _location(location: Location) -> dict[str, str | int | None]:
+def located(location: Location) -> dict[str, str | int | None]:
     """A place; what it has not is null. On the command line that is everything but ``override``."""
     return {
         "file": location.file if is_file(location) else None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lmroute.diagnostics import Diagnostic, Location, Report
-    from lmroute.validate.table import Rule
+    from lmroute.validate.rule import Rule
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _FINGERPRINT = "lmroute/v1"

@@ -28,7 +28,10 @@ def never_read(file: File) -> Iterator[Diagnostic]:
 
 def _reason(file: File) -> tuple[str, str] | None:
     if file.path.suffix != ".yaml":
-        return f"Hydra reads .yaml files and never {file.path.suffix}", f"rename it to {file.path.stem}.yaml"
+        reader = "lmroute policy test" if file.is_policy_test else "Hydra"
+        return f"{reader} reads .yaml files and never {file.path.suffix}", f"rename it to {file.path.stem}.yaml"
+    if file.is_policy_test:  # of two with one name, both are run
+        return None
     if not file.group:
         return _at_the_root(file)
     if file.group not in {*packages.GROUPS, _ELSEWHERE}:
