@@ -17,6 +17,7 @@ PRINTS = {
     "async_program": r"What colour is the sky .*\? \S[\s\S]*\nHow many legs does a spider have\? \S[\s\S]*\n",
     "streaming": r"[\s\S]*\S[\s\S]*\n\([1-9]\d* pieces\)\n",
     "optimiser": r"before \d+\.\d, after \d+\.\d with [12] demonstrations\n",
+    "two_modules": r"(?:\w.*\n  (?:billing|technical): [\s\S]*?  small_steps \S+\n  writing     \S+\n){2}",
 }
 
 

@@ -1,5 +1,7 @@
 """The command line: ``lmroute <verb>``. A verb is a module of this package and a row of ``VERBS``.
 
+A verb that has verbs of its own is a package with a ``VERBS`` table of them: ``lmroute policy verify``.
+
 Exit codes: 0 for good, 1 for a finding, 2 for wrong usage or an internal error, 130 after Ctrl-C.
 """
 
@@ -19,18 +21,21 @@ from lmroute import redact
 from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 VERBS = {
     "validate": "find every mistake in the configuration before anything runs",
     "why": "tell where a value of the configuration comes from, and what it took the place of",
+    "route": "tell why a request goes where it goes",
+    "policy": "prove, compare, test and replay routing policies",
     "explain": "tell what a code like LMR102 means, with a bad and a good example",
     "init": "make a project: your own profiles and policies, checked by editor, commit and CI",
     "emulator": "serve LM Studio's API with a scripted or a real small model",
 }
 """Each verb and what it does.
 
-Module ``lmroute.cli.<verb>`` has ``add_arguments(parser)`` and ``run(arguments) -> exit code``.
+Module ``lmroute.cli.<verb>`` has ``add_arguments(parser)`` and ``run(arguments) -> exit code``. Its docstring is the
+beginning of its help; paragraphs that are indented there are examples, and stay as they are.
 """
 
 _HOLDING = {"init", "emulator"}
@@ -64,12 +69,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
+    """Run a verb, or one inside of a verb: ``policy.verify``."""
     # Imported when it is asked for, so that a verb costs nothing to those who use another one.
     module = import_module(f"lmroute.cli.{verb}")
-    parser = argparse.ArgumentParser(prog=f"lmroute {verb}", description=module.__doc__)
+    prog = f"lmroute {verb.replace('.', ' ')}"
+    if verbs := getattr(module, "VERBS", None):
+        chooser = _chooser(prog, module.__doc__, verbs)
+        chosen = chooser.parse_args(arguments)
+        if chosen.verb is None:
+            chooser.print_help(sys.stderr)
+            return USAGE
+        return _run(f"{verb}.{chosen.verb}", chosen.arguments)
+    parser = argparse.ArgumentParser(prog=prog, description=module.__doc__, formatter_class=_Help)
     module.add_arguments(parser)
     code: int = module.run(parser.parse_intermixed_args(arguments))  # overrides and options in any order
     return code
+
+
+class _Help(argparse.HelpFormatter):
+    """Fills the paragraphs of a docstring one by one; those that are indented stay as they are written."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip().split("\n\n")
+        fill = super()._fill_text
+        return "\n\n".join(p if p.startswith(" ") else fill(p, width, indent) for p in paragraphs)
 
 
 @contextmanager
@@ -91,16 +114,22 @@ def _ending(*, at_once: bool) -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    verbs = "\n".join(f"  {verb:<12}{what}" for verb, what in VERBS.items())
+    parser = _chooser("lmroute", "Declarative, provable LLM routing for DSPy.", VERBS)
+    parser.add_argument("--version", action="version", version=f"lmroute {_version()}")
+    return parser
+
+
+def _chooser(prog: str, description: str | None, verbs: Mapping[str, str]) -> argparse.ArgumentParser:
+    """A parser that finds out which verb is meant, and leaves the rest to it."""
+    listed = "\n".join(f"  {verb:<12}{what}" for verb, what in verbs.items())
     parser = argparse.ArgumentParser(
-        prog="lmroute",
-        usage="lmroute <verb> [options]",
-        description="Declarative, provable LLM routing for DSPy.",
-        epilog=f"verbs:\n{verbs}\n\n'lmroute <verb> --help' tells more.",
+        prog=prog,
+        usage=f"{prog} <verb> [options]",
+        description=description,
+        epilog=f"verbs:\n{listed}\n\n'{prog} <verb> --help' tells more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"lmroute {_version()}")
-    parser.add_argument("verb", nargs="?", choices=VERBS, help=argparse.SUPPRESS)
+    parser.add_argument("verb", nargs="?", choices=verbs, help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lmroute.validate.explain import Example
-    from lmroute.validate.table import Rule
+    from lmroute.validate.rule import Rule
 
 _WIDTH = 88
 _KINDS = ("bad", "good")

@@ -24,6 +24,7 @@ FINDING = 1
 _NEXT = """\
 Next: {cd}lmroute validate
       lmroute validate provider=my_server routing=my_policy
+      lmroute policy test my_policy
       pre-commit install"""
 
 

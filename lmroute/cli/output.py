@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -36,6 +37,13 @@ def colored() -> bool:
     if os.environ.get("FORCE_COLOR", "0") != "0":
         return True
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def table(rows: Sequence[tuple[str, ...]], indent: str = "") -> Iterator[str]:
+    """Rows with their columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
 
 
 def _print(text: str) -> None:

@@ -10,11 +10,11 @@ import json
 from typing import TYPE_CHECKING
 
 from lmroute import redact
-from lmroute.cli.output import emit
+from lmroute.cli.output import emit, table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from lmroute.config.history import History, Step
 
@@ -53,13 +53,13 @@ def lines(told: History, indent: str = "", lead: str = "") -> Iterator[str]:
     ended = f" = {_short(told.value, _WIDE)}" if told.is_set else f": {told.note}"
     yield f"{indent}{lead}{told.key}{ended}"
     inner = f"{indent}  "
-    yield from _table([_cells(step) for step in told.steps], inner)
+    yield from table([_cells(step) for step in told.steps], inner)
     if any(step.did == "replaced" and step.value.startswith("[") for step in told.steps):
         yield f"{inner}(lists are replaced, never merged)"
     if told.children and told.steps:
         yield f"{inner}its keys:"
     children = [(child.key, _short(child.value, _NARROW), str(child.place)) for child in told.children]
-    yield from _table(children, f"{inner}  ")
+    yield from table(children, f"{inner}  ")
     for reference, origin in told.came_from:
         yield from lines(origin, inner, f"{reference} -> ")
 
@@ -71,9 +71,3 @@ def _cells(step: Step) -> tuple[str, ...]:
 
 def _short(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:longest]}…"
-
-
-def _table(rows: Sequence[tuple[str, ...]], indent: str) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()

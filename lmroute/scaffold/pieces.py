@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 
 from lmroute.config.paths import MARKER, shipped
+from lmroute.config.schema import POLICY_TEST
 
 _TEMPLATES = Path(__file__).parent / "project"
 _CONF = "conf"
@@ -66,7 +67,8 @@ def _dotted(path: Path) -> str:
 
 
 def _schemas() -> list[Piece]:
-    files = (shipped("schemas") / "v1" / "authoring").glob("*.schema.json")
+    v1 = shipped("schemas") / "v1"
+    files = (*(v1 / "authoring").glob("*.schema.json"), v1 / f"{POLICY_TEST}.schema.json")
     return [
         Piece(f"{_SCHEMAS}/{file.name}", file.read_text(encoding="utf-8"), Kind.OURS)
         for file in files

@@ -127,11 +127,12 @@ def test_an_example_keeps_to_the_schema_that_its_modeline_names(name, folder):
     at = 1 if lines[0].startswith("# @package") else 0
     schema = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", lines[at])[1]
     named = (file.parent / schema).resolve()
-    assert named == folder / ".lmroute" / "schemas" / f"{file.parent.name}.schema.json"
-    assert named.read_text(encoding="utf-8") == (paths.shipped("schemas") / "v1" / "authoring" / named.name).read_text(
-        encoding="utf-8"
-    )
-    assert check_file(file.parent.name, yaml.safe_load("\n".join(lines)), lambda path: Location(name)) == []
+    kind = "policy_test" if file.parent.name == "tests" else file.parent.name
+    assert named == folder / ".lmroute" / "schemas" / f"{kind}.schema.json"
+    v1 = paths.shipped("schemas") / "v1"
+    (made_of,) = (v1 if kind == "policy_test" else v1 / "authoring").glob(named.name)
+    assert named.read_text(encoding="utf-8") == made_of.read_text(encoding="utf-8")
+    assert check_file(kind, yaml.safe_load("\n".join(lines)), lambda path: Location(name)) == []
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -144,7 +145,8 @@ def test_editors_find_a_schema_for_every_group_that_has_one(folder):
     mapped = json.loads((folder / ".vscode" / "settings.json").read_text(encoding="utf-8"))["yaml.schemas"]
     assert {(folder / schema).resolve() for schema in mapped} == set((folder / ".lmroute" / "schemas").iterdir())
     for schema, files in mapped.items():
-        assert files == f"conf/{Path(schema).name.removesuffix('.schema.json')}/*.yaml"
+        kind = Path(schema).name.removesuffix(".schema.json")
+        assert files == f"conf/{'routing/tests' if kind == 'policy_test' else kind}/*.yaml"
 
 
 def test_a_second_time_everything_is_there(folder, capsys):

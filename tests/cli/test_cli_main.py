@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -169,13 +170,55 @@ def test_secrets_are_masked_in_messages(verb, capsys):
     assert capsys.readouterr().err == "refused: ***\n"
 
 
-@pytest.mark.parametrize("name", cli.VERBS)
+def verbs(table, below=""):
+    """Every verb, those inside of verbs too, by the name of its module below ``lmroute.cli``."""
+    for name in table:
+        package = Path(cli.__file__).parent / name
+        inner = import_module(f"lmroute.cli.{name}").VERBS if package.is_dir() else {}
+        yield from verbs(inner, f"{name}.") if inner else [f"{below}{name}"]
+
+
+@pytest.mark.parametrize("name", list(verbs(cli.VERBS)))
 def test_every_verb_of_the_table_has_its_module(name):
     module = import_module(f"lmroute.cli.{name}")
 
     assert module.__doc__
     assert callable(module.add_arguments)
     assert callable(module.run)
+
+
+@pytest.mark.parametrize("name", ["route", "policy"])
+def test_a_verb_with_verbs_tells_them(name, capsys):
+    assert main([name]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"usage: lmroute {name} <verb>" in shown.err
+
+    with pytest.raises(SystemExit) as ended:
+        main([name, "nonsense"])
+    assert ended.value.code == 2
+
+
+def test_a_verb_inside_of_a_verb_gets_its_own_options(verb, monkeypatch, capsys):
+    seen = []
+    verb(lambda arguments: seen.append(arguments.deep) or 1)
+    monkeypatch.setitem(sys.modules, "lmroute.cli.outer", SimpleNamespace(__doc__="Outer.", VERBS={"probe": "probe"}))
+    monkeypatch.setitem(sys.modules, "lmroute.cli.outer.probe", sys.modules["lmroute.cli.probe"])
+    monkeypatch.setitem(cli.VERBS, "outer", "have a verb")
+
+    assert main(["outer", "probe", "--deep"]) == 1
+    assert seen == [True]
+    with pytest.raises(SystemExit):
+        main(["outer", "probe", "--help"])
+    assert "usage: lmroute outer probe" in capsys.readouterr().out
+
+
+def test_help_keeps_the_examples_of_a_docstring(verb, capsys):
+    verb(lambda arguments: 0)
+    sys.modules["lmroute.cli.probe"].__doc__ = "Probe.\n\n    lmroute probe --deep\n    lmroute probe\n"
+    with pytest.raises(SystemExit):
+        main(["probe", "--help"])
+    assert "\n    lmroute probe --deep\n    lmroute probe\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("code", ["import lmroute.cli", "import lmroute.cli.emulator"])
