@@ -126,6 +126,8 @@ def attribute(name: str, raw: _Raw) -> Domain:
     kind, number = Kind(raw["type"]), float if raw["type"] == Kind.FLOAT else int
     low, high = (number(raw[end]) if end in raw else None for end in ("min", "max"))
     default = raw.get("default", _unstated(kind, values, low, high))
+    if kind is Kind.INT:
+        default = int(default)  # JSON counts 3.0 as a whole number
     return Domain(kind, frozenset(default) if kind is Kind.SET else default, values, low, high)
 
 

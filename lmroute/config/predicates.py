@@ -9,6 +9,9 @@ from lmroute.model import AllOf, AnyOf, Not, Operator, Predicate, Test
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+_EXACT = 2.0**53
+"""From here on, not every whole number is a float."""
+
 
 def predicate(raw: Mapping[str, Any]) -> Predicate:
     """The predicate a schema-valid mapping stands for: all of its keys must hold, and all operators of a key.
@@ -36,4 +39,9 @@ def _parts(raw: Mapping[str, Any]) -> Iterator[Predicate]:
 
 
 def _operand(raw: Any) -> Any:
-    return tuple(raw) if isinstance(raw, list) else raw
+    return tuple(map(_constant, raw)) if isinstance(raw, list) else _constant(raw)
+
+
+def _constant(raw: Any) -> Any:
+    """A constant; a whole number without a point, for that is how a request states it and people read it."""
+    return int(raw) if isinstance(raw, float) and raw.is_integer() and abs(raw) < _EXACT else raw

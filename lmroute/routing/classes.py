@@ -41,13 +41,20 @@ def cuts(tests: Iterable[Test], domain: Domain) -> tuple[Any, ...]:
     A constant is a class of its own: what is compared with 8000 is below, equal or above.
     """
     constants = {constant for test in tests for constant in _constants(test, domain)}
-    begins = constants | {after(constant, domain) for constant in constants}
+    # 5.0 is a whole number, too, but a request states it as 5.
+    begins = {math.ceil(constant) for constant in constants} if domain.kind is Kind.INT else constants
+    begins |= {after(constant, domain) for constant in constants}
     return tuple(sorted(begin for begin in begins if _is_inside(begin, domain)))
 
 
 def after(number: float, domain: Domain) -> float:
     """The next greater number of a domain."""
     return math.floor(number) + 1 if domain.kind is Kind.INT else math.nextafter(number, math.inf)
+
+
+def before(number: float, domain: Domain) -> float:
+    """The next lesser number of a domain."""
+    return math.ceil(number) - 1 if domain.kind is Kind.INT else math.nextafter(number, -math.inf)
 
 
 def overflow_at(window: int) -> int:

@@ -72,7 +72,7 @@ def too_small(option: Option, attributes: Attributes, facts: Facts) -> str:
     window = window_of(option.candidate, option.profile, facts)
     if window is None or attributes.total_tokens < overflow_at(window):
         return ""
-    return f"{OVERFLOW}: {window} tokens"
+    return f"{OVERFLOW}: {window} tokens (more than {overflow_at(window) - 1} are asked for)"
 
 
 def window_of(candidate: Candidate, profile: Profile, facts: Facts) -> int | None:

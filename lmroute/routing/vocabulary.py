@@ -6,10 +6,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from lmroute.model import BOUNDABLE, BUILT_IN, Kind, shown
 from lmroute.routing.classes import predicates_of, tests_by_attribute
+from lmroute.routing.patterns import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -52,6 +54,9 @@ class Vocabulary:
 
     def problem(self, attributes: Attributes) -> str:
         """What is wrong with what the caller states, and what would be right; empty when nothing is."""
+        # Patterns never meet a text that is longer: how long they may take grows with it.
+        if max(map(len, _texts(attributes))) > LONGEST:
+            return "; ".join(_too_long(attributes))
         if not (attributes.tags or attributes.own or attributes.task):
             return ""
         try:
@@ -84,10 +89,19 @@ class Vocabulary:
     def _of_own(self, name: str, value: Any) -> str:
         domain = self.own.get(name)
         if domain is not None:
-            return "" if (wrong := _misfit(value, domain)) is None else f"attribute '{name}' is {value!r}{wrong}"
+            return "" if (wrong := _misfit(value, domain)) is None else f"attribute '{name}' is {_quoted(value)}{wrong}"
         if name in BUILT_IN or name == "needs":
             return f"attribute '{shown(name)}' is built in, so it is not stated as one of the policy's own"
         return f"attribute '{name}' is none that policy '{self.policy}' declares{_instead(name, self.own)}"
+
+
+_texts = attrgetter(*(name for name, domain in BUILT_IN.items() if domain.kind is Kind.TEXT))
+
+
+def _too_long(attributes: Attributes) -> Iterator[str]:
+    for name, domain in BUILT_IN.items():
+        if domain.kind is Kind.TEXT and (length := len(getattr(attributes, name))) > LONGEST:
+            yield f"{name} has {length} characters; it may have up to {LONGEST}"
 
 
 def _mentioned_tags(policy: Policy) -> Iterator[str]:
@@ -107,6 +121,11 @@ def _misfit(value: Any, domain: Domain) -> str | None:
             return _misfit_set(value, domain)
         case _:
             return _misfit_word(value, domain)
+
+
+def _quoted(value: Any) -> str:
+    """A value as messages show it; sets in order, for else no two runs would show the same."""
+    return f"[{', '.join(sorted(map(str, value)))}]" if isinstance(value, frozenset) else repr(value)
 
 
 def _is_number(value: Any, domain: Domain) -> bool:

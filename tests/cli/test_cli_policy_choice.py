@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from lmroute.cli.policy.choice import policy_of, reservations
+from lmroute.cli.policy.revision import in_revision
 from lmroute.config.paths import MARKER
 from lmroute.errors import ConfigError, LmrouteError
 
@@ -46,14 +47,14 @@ def project(tmp_path, monkeypatch):
     ],
 )
 def test_each_way_to_name_a_policy(project, word, name, place):
-    chosen = policy_of(word, (*STACK, "routing=local_only"))
+    chosen = policy_of(word, STACK if word else (*STACK, "routing=local_only"))
     assert chosen.stack.policy.name == name
     assert place in str(chosen.locate(RULE)).replace("\\", "/")
     assert list(chosen.stack.providers) == ["embedded", "lmstudio"]
 
 
 def test_what_the_overrides_set_in_the_policy_goes_with_it(project):
-    overrides = (*STACK, "routing=local_only", "routing.name=other")
+    overrides = (*STACK, "routing.name=other")
     file = policy_of("conf/routing/mine.yaml", overrides)
     assert file.stack.policy.name == "now"
     assert str(file.locate(("routing", "name"))).startswith("conf/routing/mine.yaml")
@@ -71,7 +72,7 @@ def test_an_option_is_not_shadowed_by_a_file_of_its_name(project):
         ("mien", "there is no policy 'mien': did you mean 'mine'?"),
         ("mien.yaml", "mien.yaml: cannot be read: No such file"),
         ("mian:mine", "git knows no commit 'mian'"),
-        ("main:mien", "'main' has no policy 'mien': did you mean 'mine'?"),
+        ("main:mien", "\n  help: did you mean 'mine'?"),
         ("main:mien.yaml", "'main' has no policy 'mien.yaml'"),
         ("--output=x:mine", "git knows no commit '--output=x'"),
     ],
@@ -82,6 +83,43 @@ def test_a_policy_that_is_not_there(project, word, said):
     assert said in str(raised.value)
     assert raised.value.exit_code == 2
     assert not (project / "x").exists()
+
+
+@pytest.mark.parametrize("word", ["mine", "conf/routing/mine.yaml", "main:mine"])
+@pytest.mark.parametrize("override", ["routing=local_only", "+routing=local_only"])
+def test_a_policy_is_chosen_once(project, word, override):
+    with pytest.raises(LmrouteError) as raised:
+        policy_of(word, (*STACK, override))
+    assert str(raised.value) == f"'{word}' and '{override}' both choose the policy: leave out {override}"
+    assert raised.value.exit_code == 2
+
+
+def test_a_revision_is_looked_for_in_the_repository_of_the_current_directory_only(project):
+    # lmroute's own checkout has such a commit and such a policy; neither is meant.
+    with pytest.raises(LmrouteError) as raised:
+        policy_of("HEAD~1:local_first", STACK)
+    assert f"git knows no commit 'HEAD~1' in the repository {project.resolve().as_posix()}" in raised.value.args[0]
+
+
+def test_what_a_revision_has_is_told(project):
+    with pytest.raises(LmrouteError) as raised:
+        policy_of("HEAD:local_first", STACK)
+    said = str(raised.value)
+    assert said.startswith("'HEAD' has no policy 'local_first' in the repository ")
+    assert "help: it has mine there; policies that lmroute ships, or your own folder has, are not in this" in said
+
+
+def test_the_shipped_folder_is_one_more_where_it_lies_in_the_repository(project, monkeypatch):
+    shipped = project / "shipped" / "conf"
+    (shipped / "routing").mkdir(parents=True)
+    (shipped / "routing" / "theirs.yaml").write_text(POLICY.format("theirs"), encoding="utf-8")
+    git(project, "add", ".")
+    git(project, "commit", "--message=y")
+    roots = (shipped, project / "conf")
+    monkeypatch.setattr("lmroute.config.paths.roots", lambda: roots)
+    assert "name: theirs" in in_revision("HEAD", "theirs")[0]
+    with pytest.raises(LmrouteError, match="'HEAD~1' has no policy 'theirs'"):
+        in_revision("HEAD~1", "theirs")
 
 
 def test_outside_of_a_repository(tmp_path, monkeypatch):

@@ -371,3 +371,28 @@ def test_no_records_at_all(explain):
     code, output = explain("--call", "a")
     assert code == 2
     assert "there are no call records in outputs or multirun: name them with --records PATH" in output.err
+
+
+def test_the_policy_may_be_any_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("name: mine\nrules:\n  - {name: all, use: [embedded]}\n", encoding="utf-8")
+    assert main(["route", "explain", "--policy", "mine.yaml", "--format", "json", "provider=[embedded]"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["format_version"], told["policy"], told["asked"]) == ("1.0", "mine", "mine.yaml")
+    assert told["rules"][0]["location"]["file"] == "mine.yaml"
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_call_is_none(empty, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["route", "explain", "--call", empty])
+    assert ended.value.code == 2
+    assert "argument --call: it is empty" in capsys.readouterr().err
+
+
+def test_what_set_refuses_is_not_offered(stack):
+    with pytest.raises(LmrouteError) as raised:
+        ask(stack, "--set", "m=1")
+    assert str(raised.value).endswith(
+        "the policy declares no such attribute; there are tier, score, depth, audited, regions"
+    )

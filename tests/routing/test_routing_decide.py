@@ -157,7 +157,7 @@ def test_a_candidate_is_dropped_for_its_first_fault_and_kept_in_spite_of_a_passi
         (
             Profile("a", "openai", context_window=4096),
             Attributes(prompt_tokens=5000, max_output_tokens=500),
-            "context window too small: 4096 tokens",
+            "context window too small: 4096 tokens (more than 5120 are asked for)",
         ),
     ],
 )

@@ -63,6 +63,18 @@ def test_a_member_that_a_set_does_not_know():
     assert found.endswith("and 'z' is none of its words. Known: x, y")
 
 
+def test_a_set_is_shown_in_order():
+    found = problem(policy(**DECLARED), own={"labels": frozenset({"z", "x", "y"})})
+    assert found.startswith("attribute 'labels' is [x, y, z], and 'z' is none")
+    assert problem(policy(**DECLARED), own={"region": frozenset("b")}).startswith("attribute 'region' is [b]; ")
+
+
+@pytest.mark.parametrize("name", ["task", "module", "signature", "predictor"])
+def test_a_text_that_is_too_long_for_patterns_is_refused(name):
+    assert problem(policy(), **{name: "a" * 1000}) == ""
+    assert problem(policy(), **{name: "a" * 1001}) == f"{name} has 1001 characters; it may have up to 1000"
+
+
 def test_all_that_is_wrong_is_told_at_once():
     found = problem(policy(**DECLARED), own={"size": -1, "region": "cn"})
     assert "'size' is -1" in found

@@ -47,18 +47,19 @@ def policy_of(word: str | None, overrides: Sequence[str] = ()) -> Checked:
     Args:
         word: see this module; ``None`` takes the policy that the overrides choose.
 
-    Raises LmrouteError when there is no such policy, ConfigError when it, or the rest of the configuration, cannot be
-    read.
+    Raises LmrouteError when there is no such policy or the overrides choose one besides, ConfigError when it, or the
+    rest of the configuration, cannot be read.
     """
     if word is None:
         return readable(compose(overrides))
+    _require_one(word, overrides)
     revision = _REVISION.fullmatch(word)
     if word.endswith((".yaml", ".yml")) and (revision is None or Path(word).is_file()):
         return readable(_replaced(compose(overrides), _text(Path(word)), Path(word)))
     if revision:
         text, shown = in_revision(revision[1], revision[2])
         return readable(_replaced(compose(overrides), text, Path(shown)))
-    return readable(compose([*_without_policy(overrides), f"{_GROUP}={_option(word)}"]))
+    return readable(compose([*overrides, f"{_GROUP}={_option(word)}"]))
 
 
 def readable(composition: Composition) -> Checked:
@@ -85,8 +86,11 @@ def _option(name: str) -> str:
     return name
 
 
-def _without_policy(overrides: Sequence[str]) -> list[str]:
-    return [word for word in overrides if word.partition("=")[0] != _GROUP]
+def _require_one(word: str, overrides: Sequence[str]) -> None:
+    """Raises LmrouteError when the overrides choose a policy too: whichever were taken, one would be ignored."""
+    for override in overrides:
+        if override.partition("=")[0].lstrip("+~") == _GROUP:
+            raise LmrouteError(f"'{word}' and '{override}' both choose the policy: leave out {override}")
 
 
 def _text(file: Path) -> str:

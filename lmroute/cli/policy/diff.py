@@ -1,7 +1,8 @@
 """Tell which requests two policies route differently: all of them, each kind with the smallest request that shows it.
 
 Rules may be written otherwise, split or reordered; what counts is whom a request asks, in which order, and after which
-failures. Servers are taken to be up and budgets not to be used up.
+failures. Servers are taken to be up and budgets not to be used up. What only one of them accepts (tags, task names,
+attributes and their values) and defaults that changed are told by word.
 
     lmroute policy diff local_first cost_first provider=[lmstudio,openai]
     lmroute policy diff main:local_first local_first
@@ -17,6 +18,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from lmroute import redact
+from lmroute.cli.failures import told_as
 from lmroute.cli.output import emit
 from lmroute.errors import LmrouteError
 
@@ -42,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, and tell."""
+    with told_as(arguments.format):
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     # Imported late: --help needs no Hydra.
     from lmroute.cli.policy.choice import policy_of  # noqa: PLC0415
     from lmroute.routing.proofs.diff import diff  # noqa: PLC0415
@@ -57,16 +64,24 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         text = "\n".join(_lines(names, before, after, found))
     emit(redact.text(text) + "\n")
-    return int(bool(found.changes))
+    return int(bool(found.changes or found.terms))
 
 
 def _lines(names: tuple[str, str], before: Checked, after: Checked, found: Difference) -> Iterator[str]:
-    over = ", ".join(before.stack.providers)
-    if not found.changes:
-        yield f"{names[0]} and {names[1]} route every request alike over {over}"
-        return
-    count = len(found.changes)
-    yield f"{names[0]} and {names[1]} differ for {count} set{'s' * (count > 1)} of requests over {over}"
+    over, count = ", ".join(before.stack.providers), len(found.changes)
+    both = f"{names[0]} and {names[1]}"
+    if count:
+        yield f"{both} differ for {count} set{'s' * (count > 1)} of requests over {over}"
+        yield from _changes(names, before, after, found)
+    else:
+        which = " that means the same to both," if found.terms else ""
+        yield f"{both} route every request alike{which} over {over}"
+    if found.terms:
+        yield from ("", "Requests that do not mean the same to both, and are not compared:")
+        yield from (f"  {each.what}: {names[0]} {each.before}, {names[1]} {each.after}" for each in found.terms)
+
+
+def _changes(names: tuple[str, str], before: Checked, after: Checked, found: Difference) -> Iterator[str]:
     width = max(map(len, names))
     for (one, two), changes in groupby(found.changes, key=lambda change: (change.before, change.after)):
         alike = list(changes)
@@ -110,6 +125,7 @@ def _document(names: tuple[str, str], before: Checked, after: Checked, found: Di
             }
             for change in found.changes
         ],
+        "words": [{"what": each.what, "before": each.before, "after": each.after} for each in found.terms],
     }
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmroute import redact
+from lmroute.cli.failures import told_as
 from lmroute.cli.output import emit, table
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from lmroute.routing.replay import Again, Estimate, Flow, Recorded, Replay
     from lmroute.telemetry.reading import Reading
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = "1.0"
 _SHOWN = 10
 """Moved calls, and rows of a table, that the text has; the JSON has all."""
 
@@ -47,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay, and tell."""
+    with told_as(arguments.format):
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     # Imported late: --help needs no Hydra.
     from lmroute.cli.policy.choice import policy_of, reservations  # noqa: PLC0415
     from lmroute.config.secrecy import masked  # noqa: PLC0415
@@ -76,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _sorted_out(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     """The paths and the overrides among some words."""
-    from lmroute.errors import LmrouteError  # noqa: PLC0415  see run
+    from lmroute.errors import LmrouteError  # noqa: PLC0415  see _run
 
     overrides = [word for word in words if not Path(word).exists() and ("=" in word or word.startswith(("+", "~")))]
     paths = [Path(word) for word in words if word not in overrides]
@@ -87,7 +93,7 @@ def _sorted_out(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def _decoded(reading: Reading) -> tuple[list[Recorded], int]:
     """The calls that can be replayed, and how many cannot."""
-    from lmroute.telemetry.recorded import recorded  # noqa: PLC0415  see run
+    from lmroute.telemetry.recorded import recorded  # noqa: PLC0415  see _run
 
     decoded = [recorded(call) for call in reading.calls]
     known = [call for call in decoded if call is not None]

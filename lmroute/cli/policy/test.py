@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lmroute import redact
+from lmroute.cli.failures import told_as
 from lmroute.cli.output import colored, emit
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     # Imported late: --help needs neither Hydra nor schemas.
     from lmroute.validate.policy_tests.running import run as run_tests  # noqa: PLC0415
 
-    report = run_tests(arguments.tests)
+    with told_as(arguments.format):
+        report = run_tests(arguments.tests)
     emit(redact.text(_rendered(report, arguments.format)))
     if arguments.format == "text":
         _tell("".join(f"{error}\n" for error in report.errors))

@@ -131,7 +131,7 @@ def _own(word: str, attributes: Mapping[str, Domain]) -> tuple[str, Any]:
         _refuse(f"--set {name}", "that attribute is built in", "it has a flag of its own; see --help")
     domain = attributes.get(name)
     if domain is None:
-        known = list(attributes)
+        known = [own for own in attributes if own not in BUILT_IN]
         advice = did_you_mean(name, known) or _listed(known) if known else "it declares none"
         _refuse(f"--set {name}", "the policy declares no such attribute", advice)
     try:

@@ -13,7 +13,7 @@ from itertools import product as combinations
 from typing import TYPE_CHECKING, Any
 
 from lmroute.model import Kind, Operator
-from lmroute.routing.classes import NUMBERS, cuts
+from lmroute.routing.classes import NUMBERS, before, cuts
 from lmroute.routing.conditions import compare
 from lmroute.routing.proofs.examples import examples
 
@@ -73,6 +73,11 @@ class Axis:
     home: int
     member: str | None = None
 
+    @property
+    def assumed(self) -> tuple[int, ...]:
+        """The classes that may be empty."""
+        return tuple(number for number, class_ in enumerate(self.classes) if class_.matches is not None)
+
 
 def axes(attribute: str, domain: Domain, tests: Sequence[Test], also: Iterable[float] = ()) -> Iterator[Axis]:
     """The fields of an attribute that these tests read.
@@ -101,7 +106,10 @@ def _members(attribute: str, domain: Domain, tests: Sequence[Test]) -> Iterator[
     """A field for each member that a test names, and one for all others where a test asks whether there are any."""
     asks_for_any = any(test.operator is Operator.EXISTS for test in tests)
     members = {word for test in tests for word in named(test)} | (domain.default if asks_for_any else set())
-    others = set(domain.values) - members if domain.values else set() if members else {_ANY_MEMBER}
+    if domain.values is None:
+        others = set() if members else {_ANY_MEMBER}
+    else:
+        others, members = set(domain.values) - members, members & {*domain.values}
     for member in sorted(members):
         yield _member(attribute, domain, member, member)
     if others and asks_for_any:
@@ -121,12 +129,8 @@ def named(test: Test) -> tuple[Any, ...]:
 
 def _ranges(domain: Domain, begins: Sequence[float]) -> tuple[Class, ...]:
     lows = (domain.low, *begins)
-    highs = (*(_before(begin, domain) for begin in begins), domain.high)
+    highs = (*(before(begin, domain) for begin in begins), domain.high)
     return tuple(Class(_typical(low, high, domain), low, high) for low, high in zip(lows, highs, strict=True))
-
-
-def _before(number: float, domain: Domain) -> float:
-    return number - 1 if domain.kind is Kind.INT else math.nextafter(number, -math.inf)
 
 
 def _typical(low: float | None, high: float | None, domain: Domain) -> float:
@@ -145,7 +149,7 @@ def _typical(low: float | None, high: float | None, domain: Domain) -> float:
 
 def _texts(domain: Domain, tests: Sequence[Test]) -> tuple[Class, ...]:
     words = {word for test in tests if test.operator is not Operator.MATCHES for word in named(test)}
-    words |= {domain.default, *(domain.values or ())}
+    words = {domain.default, *(words if domain.values is None else domain.values)}
     classes = [Class(word) for word in sorted(words)]
     if domain.values is None:
         patterns = sorted({test.operand for test in tests if test.operator is Operator.MATCHES})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from lmroute.routing.proofs import words
 from lmroute.routing.proofs.boxes import product
+from lmroute.routing.proofs.common import common
 from lmroute.routing.proofs.covering import disjoint, union_minus
 from lmroute.routing.proofs.findings import Witness
 from lmroute.routing.proofs.routes import routes
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lmroute.routing.proofs.boxes import Layout
     from lmroute.routing.proofs.routes import Route, Step
     from lmroute.routing.proofs.space import Boxes
+    from lmroute.routing.proofs.terms import Term
     from lmroute.routing.proofs.territory import Key
 
 _Piece: TypeAlias = "tuple[int, str, str]"
@@ -75,22 +77,31 @@ class Difference:
         boxes: the requests of each change, in the layout of ``space``; no two of those that let the policy choose
             overlap.
         is_whole: whether these are all changes; else each pair of rules that differ is told with some.
+        terms: the requests that do not mean the same to both, because one refuses what they state or takes what they
+            leave out for something else. They are not compared by boxes.
     """
 
     space: Space
     changes: tuple[Change, ...]
     boxes: tuple[int, ...]
     is_whole: bool = True
+    terms: tuple[Term, ...] = ()
 
 
 def diff(before: Stack, after: Stack, most: int = MOST) -> Difference:
-    """The requests that two configurations route differently: all, unless it takes more than ``most`` boxes to say."""
+    """The requests that two configurations route differently: all, unless it takes more than ``most`` boxes to say.
+
+    Raises ``Incomparable`` for policies that declare an attribute of two kinds, and ``TooComplex``.
+    """
     profiles = [*before.providers.values(), *after.providers.values()]
-    space = Space.of([before.policy, after.policy], profiles)
-    one, two = (Territory.of(stack.policy, stack.providers, space, stack.seed) for stack in (before, after))
+    shared = common(before.policy, after.policy)
+    space = Space.of(shared.policies, profiles, always=shared.always)
+    sides = zip(shared.policies, (before, after), strict=True)
+    one, two = (Territory.of(policy, stack.providers, space, stack.seed) for policy, stack in sides)
     is_whole, pairs = _by_rules(one, two, most)
     found = [*chain.from_iterable(_changes(space, pair) for pair in pairs), *_by_callers(one, two)]
-    return Difference(space, tuple(change for _, change in found), tuple(box for box, _ in found), is_whole)
+    changes, boxes = tuple(change for _, change in found), tuple(box for box, _ in found)
+    return Difference(space, changes, boxes, is_whole, shared.terms)
 
 
 @dataclass

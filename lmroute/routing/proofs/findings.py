@@ -27,8 +27,10 @@ class Flaw(StrEnum):
     """Requests that no rule is for."""
     LEAK = "leak"
     """Requests that reach a provider that a guarantee forbids; only the check at run time stops them."""
+    UNPROVED = "unproved"
+    """A leak of requests of which it is an assumption that there are any."""
     UNGUARDED = "unguarded"
-    """Private requests that reach the cloud, and no guarantee speaks of private ones."""
+    """Private requests that reach the cloud, and no guarantee says of such ones that they may."""
     STRANDED = "stranded"
     """Requests that no candidate of their rule can serve, though another selected provider could."""
     NEVER_TRIED = "never_tried"
@@ -60,8 +62,9 @@ class Witness:
             for name, matches in space.assumed(box)
             for pattern, does in matches
         ]
-        parts = [text for text in (words.request(attributes, space.domains) if not assumed else "", *assumed) if text]
-        return cls(attributes, words.stated(attributes, space.domains), ", ".join(parts), " and ".join(assumed))
+        stated = words.stated(attributes, space.domains)
+        parts = [words.request(attributes, space.domains)] if stated or not assumed else []
+        return cls(attributes, stated, ", ".join([*parts, *assumed]), " and ".join(assumed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,11 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from lmroute.model import Locality, Operator, Privacy, Test
+from lmroute.model import Locality, Operator, Privacy, Test, Traits
 from lmroute.routing.classes import tests_by_attribute
 from lmroute.routing.policy import CALLER_CHOICE, DEFAULT, fallbacks
 from lmroute.routing.proofs import words
 from lmroute.routing.proofs.boxes import product
-from lmroute.routing.proofs.covering import cheapest
 from lmroute.routing.proofs.findings import Finding, Flaw, Involved, Witness
 from lmroute.routing.proofs.territory import Holding
 
@@ -56,7 +55,7 @@ def _reaching(territory: Territory, holding: Holding, about: Boxes, but: Boxes) 
     cheapest to state."""
     space = territory.space
     asked = product(space.layout, [holding.boxes, about])
-    return cheapest(space.layout, asked, [*holding.earlier, *but], space.home)
+    return space.smallest(asked, [*holding.earlier, *but])
 
 
 def _leak(territory: Territory, holding: Holding, option: Option, box: int, guarantee: tuple[Key, str]) -> Finding:
@@ -64,9 +63,8 @@ def _leak(territory: Territory, holding: Holding, option: Option, box: int, guar
     key, name = guarantee
     where = f"{option.candidate} ({option.profile.locality})"
     message = f"{witness.text} reaches {where}: {_way(territory, holding, option)}"
-    return Finding(
-        Flaw.LEAK, key, name, message, witness, tuple(_on_the_way(territory, holding, option)), option.candidate
-    )
+    flaw = Flaw.UNPROVED if witness.assumes else Flaw.LEAK
+    return Finding(flaw, key, name, message, witness, tuple(_on_the_way(territory, holding, option)), option.candidate)
 
 
 def _chosen(holding: Holding, option: Option) -> str:
@@ -108,16 +106,15 @@ def _chain(territory: Territory, holding: Holding, option: Option) -> list[str]:
 
 
 def unguarded(territory: Territory) -> Iterator[Finding]:
-    """Private requests that reach the cloud under a policy none of whose guarantees speaks of privacy."""
-    policy = territory.policy.source
-    if "privacy" in tests_by_attribute(guarantee.when for guarantee in policy.guarantees):
-        return
+    """Private requests that reach the cloud, though no guarantee about privacy says whom such ones may reach."""
     private = territory.space.boxes(IS_PRIVATE)
     for holding in _ways(territory):
         for option in holding.rule.options:
             if option.profile.locality is not Locality.CLOUD:
                 continue
-            if found := _reaching(territory, holding, private, territory.unserved(option)):
+            if found := _reaching(
+                territory, holding, private, [*territory.unserved(option), *_allowed(territory, option)]
+            ):
                 witness = Witness.of(territory.space, found, _chosen(holding, option))
                 message = f"{witness.text} reaches {option.candidate} (cloud): {_way(territory, holding, option)}"
                 involved = tuple(_on_the_way(territory, holding, option))
@@ -125,3 +122,14 @@ def unguarded(territory: Territory) -> Iterator[Finding]:
                     Flaw.UNGUARDED, holding.key, holding.rule.name, message, witness, involved, option.candidate
                 )
                 return
+
+
+def _allowed(territory: Territory, option: Option) -> Boxes:
+    """The requests of which a guarantee about privacy says in so many words that they may reach a candidate."""
+    return [
+        box
+        for guarantee in territory.policy.source.guarantees
+        if guarantee.only not in {None, Traits()} and not guarantee.forbids(option.profile)
+        if "privacy" in tests_by_attribute([guarantee.when])
+        for box in territory.guarded[guarantee.name]
+    ]

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lmroute.routing.proofs.boxes import absorbed, product
-from lmroute.routing.proofs.covering import cheapest
 from lmroute.routing.proofs.findings import Witness
 from lmroute.routing.proofs.space import Space
 from lmroute.routing.proofs.territory import Territory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lmroute.model import Policy, Profile
     from lmroute.routing.proofs.space import Boxes
@@ -67,6 +66,16 @@ def outage(policy: Policy, providers: Mapping[str, Profile], down: Iterable[str]
             yield found
 
 
+def refusals(policy: Policy, providers: Mapping[str, Profile]) -> Iterator[Outage]:
+    """For each rule, the requests that none of its candidates can serve though every server is up."""
+    territory = Territory.of(policy, providers, Space.of([policy], providers.values()))
+    for holding in territory.holdings:
+        if holding.key != ("default",) or policy.default:  # an empty default refuses on purpose
+            loss = _Loss(territory, holding)
+            if found := loss.told(loss.unserved(frozenset()), but=()):
+                yield found
+
+
 def servers(profiles: Iterable[Profile]) -> list[Server]:
     """Who falls together: profiles of one host and port. One without an endpoint stands for itself."""
     found: dict[tuple[str, int | None] | str, set[str]] = {}
@@ -103,14 +112,15 @@ class _Loss:
     def of(self, down: tuple[Server, ...], *, smaller: bool = False) -> Outage | None:
         """What is lost when these servers are down; with ``smaller``, what is not lost with fewer of them already."""
         dead = frozenset().union(*down)
-        lost = self.unserved(dead)
-        if not lost:
-            return None
-        space = self.territory.space
         parts = combinations(down, len(down) - 1) if smaller else [()]
         spared = [box for part in parts for box in self.unserved(frozenset().union(*part))]
-        asked = product(space.layout, [self.holding.boxes, lost])
-        found = cheapest(space.layout, asked, [*self.holding.earlier, *spared], space.home)
+        return self.told(self.unserved(dead), spared, dead)
+
+    def told(self, lost: Boxes, but: Sequence[int], dead: frozenset[str] = frozenset()) -> Outage | None:
+        """The requests of the rule among those ``lost``, but for some; None if there are none."""
+        space = self.territory.space
+        asked = product(space.layout, [self.holding.boxes, lost]) if lost else []
+        found = space.smallest(asked, [*self.holding.earlier, *but])
         if found is None:
             return None
         used = dict.fromkeys(option.profile.id for option in self.holding.rule.options if option.profile.enabled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmroute.routing.policy import CALLER_CHOICE
-from lmroute.routing.proofs.covering import cheapest, uncovered
+from lmroute.routing.proofs.covering import uncovered
 from lmroute.routing.proofs.findings import Finding, Flaw, Involved, Witness
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def gaps(territory: Territory) -> Iterator[Finding]:
     if territory.policy.source.default is not None:
         return
     space = territory.space
-    if found := cheapest(space.layout, [space.layout.everything], territory.decided, space.home):
+    if found := space.smallest([space.layout.everything], territory.decided):
         witness = Witness.of(space, found)
         message = f"no rule is for {witness.text}"
         yield Finding(Flaw.GAP, ("rules",), territory.policy.name, message, witness)

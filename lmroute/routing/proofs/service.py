@@ -33,7 +33,7 @@ def stranded(territory: Territory) -> Iterator[Finding]:
             if profile.id in taken:
                 continue
             cannot = [*holding.earlier, *_unserved_by(territory, profile, holding)]
-            found = cheapest(space.layout, unserved, cannot, space.home)
+            found = cheapest(space.layout, unserved, [*cannot, *space.assumptions], space.home)
             if found:
                 witness = Witness.of(space, found)
                 message = f"no candidate can serve {witness.text}; {profile.id} could"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from itertools import product as triples
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,10 @@ from lmroute.routing.classes import overflow_at, predicates_of, tests_by_attribu
 from lmroute.routing.conditions import field_of
 from lmroute.routing.proofs.axes import Axis, Class, axes, named
 from lmroute.routing.proofs.boxes import Layout, Link, absorbed
-from lmroute.routing.proofs.covering import nearest
+from lmroute.routing.proofs.covering import cheapest, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lmroute.model import Domain, Policy, Profile
 
@@ -51,34 +51,39 @@ class TooComplex(ValueError):
         super().__init__(f"this condition of {name} takes more than {MOST_BOXES} cases, so nothing can be proved")
 
 
-class Incomparable(ValueError):
-    """Policies that declare an attribute so differently that what a request states of it, or leaves out, is not the
-    same to them."""
-
-
 @dataclass(frozen=True)
 class Space:
     """The requests of some policies over some providers.
 
     Attributes:
         axes: the fields of ``layout``, in order.
-        domains: every attribute of any of the policies.
+        domains: every attribute.
+        always: attributes that each of the requests states, with what it states of them if nothing else is asked for.
+            Their default in ``domains`` is ``None``, which no request has.
     """
 
     axes: tuple[Axis, ...]
     layout: Layout
     domains: dict[str, Domain]
+    always: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, policies: Iterable[Policy], providers: Iterable[Profile], also: Iterable[Predicate] = ()) -> Space:
+    def of(
+        cls,
+        policies: Iterable[Policy],
+        providers: Iterable[Profile],
+        also: Iterable[Predicate] = (),
+        always: Iterable[str] = (),
+    ) -> Space:
         """The space that is cut finely enough for these policies, further predicates, and what providers can do.
 
-        Raises ``Incomparable`` for policies to which the same request means different things.
+        Args:
+            policies: of the same attributes.
+            also: the further predicates.
+            always: the policies' own attributes that each of the requests states.
         """
         policies = list(policies)
-        domains: dict[str, Domain] = {}
-        for policy in policies:
-            domains |= {name: _either(name, domains.get(name, own), own) for name, own in policy.domains.items()}
+        domains = {name: domain for policy in policies for name, domain in policy.domains.items()}
         asked = [predicate for policy in policies for predicate in predicates_of(policy)]
         tests = tests_by_attribute([*asked, *also])
         ends = {overflow_at(p.context_window) for p in providers if p.context_window is not None}
@@ -89,7 +94,9 @@ class Space:
             if name in read
             for axis in axes(name, domains[name], tests.get(name, ()), ends if name == "total_tokens" else ())
         )
-        return cls(made, Layout(tuple(len(axis.classes) for axis in made), _link(made)), domains)
+        usual = {name: domains[name].default for name in always}
+        domains |= {name: replace(domains[name], default=None) for name in always}
+        return cls(made, Layout(tuple(len(axis.classes) for axis in made), _link(made)), domains, usual)
 
     @cached_property
     def home(self) -> int:
@@ -102,6 +109,18 @@ class Space:
         for number, axis in enumerate(self.axes):
             fields.setdefault(axis.attribute, []).append(number)
         return fields
+
+    @cached_property
+    def assumptions(self) -> Boxes:
+        """The requests of which it is an assumption that there are any: with texts that no example was found of."""
+        fields = {number: axis.assumed for number, axis in enumerate(self.axes) if axis.assumed}
+        return [self.layout.box({number: classes}) for number, classes in fields.items()]
+
+    def smallest(self, boxes: Iterable[int], cover: Sequence[int]) -> int | None:
+        """The requests of some boxes outside a cover that state the least; assumed ones only if there are no others."""
+        boxes = list(boxes)
+        surely = cheapest(self.layout, boxes, [*cover, *self.assumptions], self.home)
+        return surely or (cheapest(self.layout, boxes, cover, self.home) if self.assumptions else None)
 
     def boxes(self, predicate: Predicate, *, wanted: bool = True) -> Boxes:
         """The requests for which a predicate holds, or does not."""
@@ -136,7 +155,7 @@ class Space:
         attribute = field_of(test.attribute)
         domain = self.domains[attribute]
         if domain.kind is Kind.SET:
-            yield from self._of_members(self._fields[attribute], test, wanted=wanted)
+            yield from self._of_members(self._fields.get(attribute, []), test, wanted=wanted)
             return
         (number,) = self._fields[attribute]
         classes = enumerate(self.axes[number].classes)
@@ -145,7 +164,11 @@ class Space:
     def _of_members(self, numbers: list[int], test: Test, *, wanted: bool) -> Iterator[int]:
         """A test of a set: one of some members is there, or all of them are; its contrary is said of their absence.
         ``exists`` asks whether one of them is not as by default."""
-        sought = {number: 1 for number in numbers if self.axes[number].member in named(test)}
+        members = named(test)
+        sought = {number: 1 for number in numbers if self.axes[number].member in members}
+        if test.operator is Operator.CONTAINS_ALL and len(sought) < len({*members}):  # one that no request may have
+            yield from () if wanted else (self.layout.everything,)
+            return
         if test.operator is Operator.EXISTS:
             sought = {number: 1 - self.axes[number].home for number in numbers}
             wanted = wanted is test.operand
@@ -180,7 +203,7 @@ class Space:
                 value = kept | {value} if self.layout.classes(point, number) == (1,) else kept - {value}
             values[axis.attribute] = value
         values |= self._tokens(point)
-        own = {name: values.pop(name) for name in [*values] if name not in BUILT_IN}
+        own = self.always | {name: values.pop(name) for name in [*values] if name not in BUILT_IN}
         stated = {name: value for name, value in own.items() if value != self.domains[name].default}
         if "privacy" in values:
             values["privacy"] = Privacy(values["privacy"])
@@ -199,23 +222,6 @@ class Space:
             "max_output_tokens": answer.value + lacking - more,
             "total_tokens": None,
         }
-
-
-def _either(name: str, one: Domain, other: Domain) -> Domain:
-    """What an attribute may be to either of two policies."""
-    if (one.kind, one.default) != (other.kind, other.default):
-        said = [f"{domain.kind}, {_default(domain)} if not stated" for domain in (one, other)]
-        raise Incomparable(
-            f"attribute '{name}' is declared in two ways ({'; '.join(said)}); give one of them a new name"
-        )
-    words = None if one.values is None or other.values is None else tuple(dict.fromkeys((*one.values, *other.values)))
-    low = None if one.low is None or other.low is None else min(one.low, other.low)
-    high = None if one.high is None or other.high is None else max(one.high, other.high)
-    return replace(one, values=words, low=low, high=high)
-
-
-def _default(domain: Domain) -> Any:
-    return sorted(domain.default) if domain.kind is Kind.SET else domain.default
 
 
 def _few(boxes: Iterable[int]) -> Iterable[int]:

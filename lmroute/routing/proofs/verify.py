@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from lmroute.routing.proofs import words
+from lmroute.routing.proofs.covering import uncovered
 from lmroute.routing.proofs.findings import Finding, Flaw
 from lmroute.routing.proofs.guards import IS_PRIVATE, leaks, unguarded
 from lmroute.routing.proofs.rules import contradictions, covered, gaps
@@ -54,8 +55,8 @@ def verify(policy: Policy, providers: Mapping[str, Profile]) -> Verdict:
 def _proved(territory: Territory, flaws: set[Flaw], findings: Sequence[Finding]) -> Iterator[str]:
     """What holds for every request, in words."""
     policy = territory.policy.source
-    leaking = {finding.name for finding in findings if finding.flaw is Flaw.LEAK}
-    ways = f"{len(policy.rules)} rules with their fallbacks"
+    leaking = {finding.name for finding in findings if finding.flaw in {Flaw.LEAK, Flaw.UNPROVED}}
+    ways = f"{len(policy.rules)} rule{'s' * (len(policy.rules) > 1)} with their fallbacks"
     ways += ", the default" if policy.default else ""
     ways += ", what callers may choose" if policy.caller_choice else ""
     for guarantee in policy.guarantees:
@@ -65,9 +66,23 @@ def _proved(territory: Territory, flaws: set[Flaw], findings: Sequence[Finding])
             whom = f"reaches {' or '.join(forbidden)}" if forbidden else "meets a forbidden provider: none is selected"
             yield f"guarantee '{guarantee.name}': no request ({about}) {whom} ({ways})"
     if not flaws & {Flaw.CONTRADICTION, Flaw.SHADOWED, Flaw.UNREACHABLE}:
-        yield f"each of the {len(policy.rules)} rules decides some request"
+        each = "each rule" if len(policy.rules) > 1 else "the one rule"
+        yield f"{each} decides some request{_hedge(territory)}"
     if Flaw.GAP not in flaws:
         end = "meets a rule" if policy.default is None else "meets a rule or the default"
         yield f"every request {end}" if policy.default != () else "every request meets a rule, or is refused on purpose"
     if Flaw.STRANDED not in flaws:
         yield "no request is turned away that another selected provider could and may serve"
+
+
+def _hedge(territory: Territory) -> str:
+    """The rules of which that holds only if there are texts of which no example was found, in words."""
+    space = territory.space
+    unsure = [
+        f"'{holding.rule.name}'"
+        for holding in territory.holdings
+        if space.assumptions and uncovered(space.layout, holding.boxes, [*holding.earlier, *space.assumptions]) is None
+    ]
+    return (
+        f" ({', '.join(unsure)} only if some text matches the patterns as that takes; none was found)" if unsure else ""
+    )

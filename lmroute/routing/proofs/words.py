@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from lmroute.model import BUILT_IN, AllOf, AnyOf, Attributes, Kind, Not, Operator, Predicate, Privacy, Test, shown
@@ -59,16 +60,17 @@ def _test(name: str, operator: Operator, operand: Any) -> str:
         return f"{name} is {'stated' if operand else 'not stated'}"
     if operator is Operator.BETWEEN:
         return f"{name} from {operand[0]} to {operand[1]}"
-    value = f"'{operand}'" if operator is Operator.MATCHES else _value(operand)
-    return f"{name} {_SIGNS[operator]} {value}"
+    told = f"'{operand}'" if operator is Operator.MATCHES else value(operand)
+    return f"{name} {_SIGNS[operator]} {told}"
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_value, sorted(value)))}]"
-    return f"'{value}'" if value == "" else str(value)
+def value(plain: Any) -> str:
+    """A word, a number, a flag or a list as people write it."""
+    if isinstance(plain, bool):
+        return str(plain).lower()
+    if isinstance(plain, tuple | list):
+        return f"[{', '.join(map(value, sorted(plain)))}]"
+    return f"'{plain}'" if plain == "" else str(plain)
 
 
 def stated(attributes: Attributes, domains: dict[str, Domain]) -> dict[str, Any]:
@@ -77,20 +79,20 @@ def stated(attributes: Attributes, domains: dict[str, Domain]) -> dict[str, Any]
     for name, domain in domains.items():
         if name == "total_tokens":
             continue
-        value = getattr(attributes, name) if name in BUILT_IN else attributes.own.get(name, domain.default)
-        if value != domain.default:
-            found[shown(name)] = sorted(value) if domain.kind is Kind.SET else _plain(value)
+        has = getattr(attributes, name) if name in BUILT_IN else attributes.own.get(name, domain.default)
+        if has != domain.default:
+            found[shown(name)] = sorted(has) if domain.kind is Kind.SET else _plain(has)
     return {**found, "use": attributes.use} if attributes.use else found
 
 
 def request(attributes: Attributes, domains: dict[str, Domain]) -> str:
     """A request as people read it: ``privacy=private, prompt_tokens=9000``."""
     told = stated(attributes, domains)
-    return ", ".join(f"{name}={_value(value)}" for name, value in told.items()) or "a request that states nothing"
+    return ", ".join(f"{name}={value(part)}" for name, part in told.items()) or "a request that states nothing"
 
 
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, Privacy) else value
+def _plain(word: Any) -> Any:
+    return word.value if isinstance(word, Privacy) else word
 
 
 def box(space: Space, whole: int) -> str:
@@ -100,31 +102,40 @@ def box(space: Space, whole: int) -> str:
 
 def bounds(space: Space, whole: int) -> Iterator[str]:
     """What each attribute of the requests of a box is bound to, where it is."""
+    fields = Counter(axis.attribute for axis in space.axes)
     for number, axis in enumerate(space.axes):
         kept = space.layout.classes(whole, number)
         if len(kept) < len(axis.classes):
-            yield _bound(axis, kept)
+            yield _bound(axis, kept, alone=fields[axis.attribute] == 1)
 
 
-def _bound(axis: Axis, kept: tuple[int, ...]) -> str:
+def _bound(axis: Axis, kept: tuple[int, ...], *, alone: bool) -> str:
     name = shown(axis.attribute)
     if axis.member is not None:
-        what = "others" if axis.member == OTHERS else axis.member
-        return f"{name} {'with' if kept == (1,) else 'without'} {what}"
+        if axis.member == OTHERS and alone and not axis.domain.default:
+            return f"{name} {'stated' if kept == (1,) else 'not stated'}"
+        return f"{name} {'with' if kept == (1,) else 'without'} {'others' if axis.member == OTHERS else axis.member}"
     if axis.domain.kind in NUMBERS:
         return f"{name} {' or '.join(_ranges([axis.classes[at] for at in kept], axis.domain))}"
     if axis.domain.kind is Kind.BOOL:
-        return f"{name}={_value(axis.classes[kept[0]].value)}"
-    left_out = [class_ for at, class_ in enumerate(axis.classes) if at not in kept]
+        return f"{name}={value(axis.classes[kept[0]].value)}"
+    return f"{name} {_words(axis, kept)}"
+
+
+def _words(axis: Axis, kept: tuple[int, ...]) -> str:
+    """The texts of some classes. All those that no test names are told by what they are not."""
+    left_out = tuple(at for at in range(len(axis.classes)) if at not in kept)
+    if axis.domain.default == "" and (axis.home,) in {kept, left_out}:
+        return "not stated" if kept == (axis.home,) else "stated"
     unnamed = {at for at, class_ in enumerate(axis.classes) if class_.unnamed is not None}
     if unnamed and unnamed.issubset(kept):
-        return f"{name} other than {' or '.join(map(_text, left_out))}"
-    return f"{name} {' or '.join(_text(axis.classes[at]) for at in kept)}"
+        return f"other than {' or '.join(_text(axis.classes[at]) for at in left_out)}"
+    return " or ".join(_text(axis.classes[at]) for at in kept)
 
 
 def _text(class_: Class) -> str:
     if class_.unnamed is None:
-        return _value(class_.value)
+        return value(class_.value)
     patterns = [f"{'matching' if does else 'not matching'} '{pattern}'" for pattern, does in class_.unnamed]
     return patterns[0] if len(patterns) == 1 else f"({' and '.join(patterns)})"
 
@@ -138,14 +149,14 @@ def _ranges(classes: list[Class], domain: Domain) -> Iterator[str]:
         else:
             runs.append((class_.low, class_.high))
     for low, high in runs:
-        if low is not None and low == high:
-            yield str(low)
-        else:
-            yield _range(None if low == domain.low else low, None if high == domain.high else high)
+        is_one = low is not None and low == high
+        yield str(low) if is_one else span(None if low == domain.low else low, None if high == domain.high else high)
 
 
-def _range(low: float | None, high: float | None) -> str:
+def span(low: float | None, high: float | None) -> str:
     """A range: ``1 to 4``; with an end that is left out, as those of floats may be, ``above 0.5 and up to 1.0``."""
+    if low is not None and low == high:
+        return str(low)
     least, most = _end(low, "from", "above", -math.inf), _end(high, "up to", "below", math.inf)
     if low is not None and high is not None and least.startswith("from") and most.startswith("up"):
         return f"{low} to {high}"
@@ -156,7 +167,7 @@ def _end(number: float | None, included: str, left_out: str, away: float) -> str
     """An end of a range. A float next to one that is shorter to write is where that one is left out."""
     if number is None:
         return ""
-    near = number if isinstance(number, int) else math.nextafter(number, away)
+    near = number if isinstance(number, int) else math.nextafter(number, away) + 0.0  # -0.0 is 0.0
     return f"{left_out} {near}" if len(str(near)) < len(str(number)) else f"{included} {number}"
 
 

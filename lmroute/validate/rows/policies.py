@@ -86,7 +86,8 @@ ROWS = (
         "LMR311", _ERROR, "a predicate that no request could answer",
         "A rule or guarantee that asks for a misspelt attribute, or for a word that this one never is, would hold for "
         "nobody, and the requests that it was meant for would go elsewhere without a word. Each type has its own "
-        "operators: a number is compared, a set contains, a text matches.",
+        "operators: a number is compared, a set contains, a text matches. A pattern that takes for ever on some texts "
+        "would stop everything.",
         of_file=(predicates.answerable,),
         of_config=(predicates.answerable,),
     ),

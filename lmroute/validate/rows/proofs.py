@@ -57,6 +57,13 @@ ROWS = (
         of_config=(proofs.shown,),
     ),
     Rule(
+        "LMR329", _WARNING, "a guarantee that could not be proved",
+        "Whether the rules keep it depends on whether some text matches one pattern and not another. That is not "
+        "decided for regular expressions: each is taken as a fact of its own, and no text was found that shows it. The "
+        "guarantee is enforced at every call all the same.",
+        of_config=(proofs.shown,),
+    ),
+    Rule(
         "LMR328", _ERROR, "a condition too complex to be proved",
         "Choices between tests that all have to hold multiply: a dozen of two each are four thousand cases. Whoever "
         "cannot say what such a policy does had better not trust it either.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lmroute.config.complaints import did_you_mean
 from lmroute.config.secrecy import quoted
 from lmroute.model import Kind, Operator
+from lmroute.routing.patterns import hazard
 from lmroute.validate.domains import misfit
 from lmroute.validate.rules.attributes import declared, domains
 
@@ -100,14 +101,18 @@ def _operands(asked: Asked) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def _no_expression(text: str, path: KeyPath) -> Misfit:
-    """What keeps a text from being a regular expression."""
+    """What keeps a text from being a regular expression, or one that can be matched in a time that one can wait for."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of what later versions of Python may read otherwise
             re.compile(text)
+        danger = hazard(text)
     except re.error as error:
         where = f" at character {error.pos + 1}" if error.pos is not None else ""
         advice = "to mean a special character itself, write a backslash before it: \\("
         return f"{quoted(text, *path)} is no regular expression: {error.msg}{where}", advice
     except (OverflowError, RecursionError):
         return f"{quoted(text, *path)} is too much for a regular expression", "write a shorter one"
+    if danger:
+        advice = "end what is repeated with what it cannot match otherwise, ([^.]+\\.)*, or list the words with in: […]"
+        return f"{quoted(text, *path)} may take for ever on some texts: {danger}", advice
     return None

@@ -27,6 +27,7 @@ CODES = {
     Flaw.UNREACHABLE: "LMR322",
     Flaw.GAP: "LMR323",
     Flaw.LEAK: "LMR324",
+    Flaw.UNPROVED: "LMR329",
     Flaw.UNGUARDED: "LMR325",
     Flaw.STRANDED: "LMR326",
     Flaw.NEVER_TRIED: "LMR327",
@@ -39,6 +40,7 @@ _ADVICE = {
     Flaw.UNREACHABLE: "give it a lower priority number than they have, narrow their `when`, or remove it",
     Flaw.GAP: "say who serves it, `default: [...]`, or that it is refused on purpose, `default: []`",
     Flaw.LEAK: "leave such requests out with `when`, or put a rule for them before it that asks allowed providers only",
+    Flaw.UNPROVED: "say it without the pattern: a tag, or an attribute of your own. Every call is checked all the same",
     Flaw.UNGUARDED: "say what private means: guarantees: "
     "[{name: private_stays_here, when: {privacy: {eq: private}}, only: {locality: [embedded, loopback]}}]",
     Flaw.STRANDED: "add it to the rule's `use`, or say with a guarantee that this is meant",
@@ -47,16 +49,18 @@ _ADVICE = {
 }
 
 
+_BREACHES = {Flaw.LEAK, Flaw.UNPROVED}
+
 _FALLBACK_ADVICE = "let the fallback end before it, or leave such requests out of the rule with `when`"
 
 
 def shown(context: Context) -> Iterator[Diagnostic]:
     """What the policy can do and should not, each with a request that shows it."""
     verdict = verdict_of(context)
-    told: set[tuple[KeyPath, ...]] = set()
+    told: set[tuple[Flaw, tuple[KeyPath, ...]]] = set()
     for finding in verdict.findings if verdict else ():
-        way = (finding.key, *(involved.key for involved in finding.involved[:1]))
-        if finding.flaw is Flaw.LEAK and way in told:
+        way = finding.flaw, (finding.key, *(involved.key for involved in finding.involved[:1]))
+        if finding.flaw in _BREACHES and way in told:
             continue  # the same rule breaks the same guarantee with one more provider: one fix mends both
         told.add(way)
         yield diagnosed(finding, context.locate)
@@ -81,9 +85,9 @@ def diagnosed(finding: Finding, locate: Locate) -> Diagnostic:
     """A finding at the place that a person would mend."""
     message, key = f"{_owner(finding)}: {finding.message}", finding.key
     notes = [(involved.part, involved.key) for involved in finding.involved]
-    if finding.flaw in {Flaw.LEAK, Flaw.UNGUARDED}:
+    if finding.flaw in {Flaw.LEAK, Flaw.UNPROVED, Flaw.UNGUARDED}:
         (_, key), *notes = notes
-    if finding.flaw is Flaw.LEAK:  # it is mended where the request goes out, not where that is forbidden
+    if finding.flaw in _BREACHES:  # it is mended where the request goes out, not where that is forbidden
         notes.append(("this guarantee forbids it", finding.key))
     if finding.witness and finding.witness.assumes:
         message += f" (taken to be possible: {finding.witness.assumes})"

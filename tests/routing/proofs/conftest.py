@@ -95,6 +95,23 @@ def declared(chance, facets):
     return {name: domain for name, domain in found.items() if name in facets or name in BUILT_IN}
 
 
+def redeclared(chance, domain):
+    """An attribute of the same kind with other words, bounds or another default."""
+    if domain.kind is Kind.BOOL:
+        return replace(domain, default=not domain.default)
+    if domain.kind in {Kind.INT, Kind.FLOAT}:
+        low, high = chance.choice([(None, 1), (2, None), (-1, 1), (2, 3), (0, 3)])
+        return replace(
+            domain, default=chance.choice([end for end in (low, high) if end is not None]), low=low, high=high
+        )
+    words = (*domain.values, "new")
+    words = tuple(chance.sample(words, chance.randint(1, len(words))))
+    some = chance.sample(words, chance.randint(0, len(words)))
+    usual = frozenset(some) if domain.kind is Kind.SET else chance.choice(words)
+    kept = domain.default <= {*words} if domain.kind is Kind.SET else domain.default in words
+    return replace(domain, values=words, default=domain.default if kept and chance.random() < 0.5 else usual)
+
+
 class Drawing:
     """One drawing of a policy over few attributes and few providers."""
 
@@ -116,7 +133,25 @@ class Drawing:
         after = before
         for _ in range(self.chance.choice((1, 1, 2))):
             after = self.changed(after)
+        while self.sometimes(0.3):
+            after = self.redeclared(after)
         return before, self.idle(after)
+
+    def redeclared(self, stack):
+        """With another vocabulary: words, bounds and defaults that the other policy does not have, or fewer."""
+        own, name = (
+            dict(stack.policy.attributes),
+            self.chance.choice(sorted({*stack.policy.attributes, "task", "tags"})),
+        )
+        if name in BUILT_IN:
+            words = self.some((*WORDS[name], "new"), single=False)
+            own[name] = replace(BUILT_IN[name], values=self.chance.choice((None, words)))
+        elif self.sometimes(0.5):
+            del own[name]
+            return replace(stack, policy=without(replace(stack.policy, attributes=own), name))
+        else:
+            own[name] = redeclared(self.chance, own[name])
+        return replace(stack, policy=replace(stack.policy, attributes=own))
 
     def idle(self, stack):
         """Without limits of calls at once: these let no order by load be told from another one."""
@@ -287,6 +322,29 @@ class Drawing:
 # ---- every request
 
 
+def conditions(policy):
+    choice = [policy.caller_choice] if policy.caller_choice else []
+    return [part.when for part in (*policy.rules, *policy.guarantees, *choice)]
+
+
+def without(policy, name):
+    """A policy that does not read an attribute: with what does, left out."""
+
+    def kept(parts):
+        return tuple(part for part in parts if all(test.attribute != name for test in leaves(part.when)))
+
+    choice = next(iter(kept((policy.caller_choice,) if policy.caller_choice else ())), None)
+    return replace(policy, rules=kept(policy.rules), guarantees=kept(policy.guarantees), caller_choice=choice)
+
+
+def either(one, other):
+    """What an attribute may be to one of two policies, or to both."""
+    values = None if one.values is None or other.values is None else tuple(dict.fromkeys((*one.values, *other.values)))
+    low = None if None in (one.low, other.low) else min(one.low, other.low)
+    high = None if None in (one.high, other.high) else max(one.high, other.high)
+    return replace(one, values=values, low=low, high=high)
+
+
 def leaves(predicate):
     if isinstance(predicate, Test):
         yield predicate
@@ -302,19 +360,24 @@ class Requests:
 
     ``points`` has each one with the number of fields in which it departs from the defaults: attributes that some
     predicate reads, members of sets one by one, total tokens as one of their own; a number departs when it is in
-    another range.
+    another range. Attributes whose defaults differ are not among these fields: each request that states one has it in
+    ``own``, whatever its value, and one that does not is another request.
     """
 
     def __init__(self, stacks):
         self.stacks = stacks
-        self.domains = {name: domain for stack in stacks for name, domain in stack.policy.domains.items()}
+        self.domains, self.words, self.always = {}, {}, set()
         self.tests = {}
         for stack in stacks:
-            policy = stack.policy
-            choice = [policy.caller_choice] if policy.caller_choice else []
-            for part in (*policy.rules, *policy.guarantees, *choice):
-                for test in leaves(part.when):
+            for when in conditions(stack.policy):
+                for test in leaves(when):
                     self.tests.setdefault(test.attribute.replace(".", "_"), []).append(test)
+            for name, domain in stack.policy.domains.items():
+                known = self.domains.get(name, domain)
+                self.always |= {name} if known.default != domain.default else set()
+                self.domains[name] = either(known, domain)
+                self.words.setdefault(name, set()).update(domain.values or ())
+        self.always &= self.tests.keys()
         self.profiles = [profile for stack in stacks for profile in stack.providers.values()]
         self.ends = {p.context_window * 5 // 4 + 1 for p in self.profiles if p.context_window is not None}
         self.counts_total = bool(self.ends) or "total_tokens" in self.tests
@@ -351,7 +414,7 @@ class Requests:
     def constants(self, name):
         for test in self.tests.get(name, ()):
             if test.operator is Operator.EXISTS:
-                yield self.domains[name].default
+                yield from {stack.policy.domains[name].default for stack in self.stacks if name in stack.policy.domains}
             else:
                 yield from test.operand if isinstance(test.operand, tuple) else (test.operand,)
 
@@ -359,7 +422,10 @@ class Requests:
         """The members of a set that tests name."""
         return {word for word in self.constants(name) if isinstance(word, str)}
 
-    def values(self, name) -> Any:  # noqa: PLR0911
+    def values(self, name):
+        return [*self.stated_values(name), *([None] if name in self.always else ())]
+
+    def stated_values(self, name) -> Any:  # noqa: PLR0911
         domain, constants = self.domains[name], self.constants_of.get(name, set())
         if name in COUNTS:
             top = max((*chain.from_iterable(map(self.constants, COUNTS)), *self.ends), default=0)
@@ -367,15 +433,23 @@ class Requests:
         if domain.kind is Kind.BOOL:
             return (False, True)
         if domain.kind is Kind.TEXT and domain.values is None:
-            return sorted({"", "something else", *constants})
+            return sorted({"", "something else", *constants, *self.words[name]})
         if domain.kind is Kind.TEXT:
             return sorted({"", *domain.values})
         if domain.kind is Kind.SET:
-            words = sorted(domain.values or self.named(name) or {"any"})
+            named = self.named(name) | self.words[name]
+            words = sorted(domain.values or named | ({"any"} if len(self.stacks) > 1 or not named else set()))
             return [frozenset(some) for size in range(len(words) + 1) for some in combinations(words, size)]
         if domain.kind is Kind.ENUM:
             return domain.values
-        return self.numbers(domain, sorted({*constants, domain.default}))
+        defaults = {stack.policy.domains.get(name, domain).default for stack in self.stacks}
+        return self.numbers(domain, sorted({*constants, *defaults, *self.ends_of(name)}))
+
+    def ends_of(self, name):
+        """The bounds that a policy gives a number, where they are not the same."""
+        domains = [stack.policy.domains[name] for stack in self.stacks if name in stack.policy.domains]
+        ends = {(domain.low, domain.high) for domain in domains}
+        return {end for pair in ends for end in pair if end is not None} if len(ends) > 1 else ()
 
     def numbers(self, domain, constants):
         inner = [(one + two) / 2 for one, two in pairwise(constants)]
@@ -389,10 +463,13 @@ class Requests:
 
     def request(self, values):
         own = {name: values.pop(name) for name in [*values] if name not in BUILT_IN}
-        stated = {name: value for name, value in own.items() if value != self.domains[name].default}
+        stated = {name: value for name, value in own.items() if self.is_stated(name, value)}
         if "privacy" in values:
             values["privacy"] = Privacy(values["privacy"])
         return Attributes(**values, own=stated)
+
+    def is_stated(self, name, value):
+        return value is not None if name in self.always else value != self.domains[name].default
 
     def departures(self, attributes):
         return self.total_departs(attributes) + sum(
@@ -407,6 +484,8 @@ class Requests:
 
     def departs(self, name, value):
         domain = self.domains[name]
+        if name in self.always:
+            return 0
         if domain.kind is Kind.SET:
             asks, named = self.asked_members(name)
             return len((value ^ domain.default) & named) + (asks and not value <= named)
@@ -422,7 +501,7 @@ class Requests:
     def says_too_much(self, attributes):
         """Whether a request states a member of a set, or leaves one out, that nobody asks for."""
         for name in self.names:
-            if self.domains[name].kind is Kind.SET:
+            if self.domains[name].kind is Kind.SET and name not in self.always:
                 asks, named = self.asked_members(name)
                 if len((self.value(attributes, name) ^ self.domains[name].default) - named) > asks:
                     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import combinations
+from operator import ge, gt, le, lt
 from random import Random
 
 import pytest
@@ -14,6 +15,7 @@ from lmroute.model import (
     AUTO,
     FALLBACK,
     NOTHING_KNOWN,
+    Attributes,
     Candidate,
     Domain,
     Facts,
@@ -32,9 +34,11 @@ from lmroute.model import (
 from lmroute.routing.decide import by_rule, decide
 from lmroute.routing.policy import compile_policy
 from lmroute.routing.proofs.axes import OTHERS
+from lmroute.routing.proofs.common import Incomparable
 from lmroute.routing.proofs.diff import diff
-from lmroute.routing.proofs.space import Incomparable
+from lmroute.routing.proofs.terms import Term
 from lmroute.routing.proofs.words import stated
+from lmroute.routing.vocabulary import Vocabulary
 
 CHUNKS, EACH = 16, 640
 """10,240 pairs; each chunk has seeds of its own."""
@@ -94,6 +98,15 @@ class Pair:
         ids = sorted({name for stack in stacks for name in stack.providers})
         self.candidates = [Candidate(name, model) for name in ids for model in (AUTO, "m1", "m2")]
         self.sides = tuple(Side(stack, self.candidates) for stack in stacks)
+        self.vocabularies = [Vocabulary.of(stack.policy) for stack in stacks]
+
+    def accepting(self, attributes):
+        """Which of the two policies accept a request."""
+        return [not vocabulary.problem(attributes) for vocabulary in self.vocabularies]
+
+    def means_the_same(self, attributes):
+        """Whether both accept a request, and nothing that it leaves out has another value under each."""
+        return all(self.accepting(attributes)) and self.requests.always <= attributes.own.keys()
 
     @cached_property
     def choosable(self):
@@ -124,8 +137,8 @@ def cell(space, attributes):
 
 
 def class_of(space, axis, attributes):
-    own = attributes.own.get(axis.attribute, axis.domain.default)
-    value = getattr(attributes, axis.attribute, own)
+    value = attributes.own.get(axis.attribute, axis.domain.default)
+    value = getattr(attributes, axis.attribute, value)
     if axis.member == OTHERS:
         named = {other.member for other in space.axes if other.attribute == axis.attribute}
         return int(not value <= named)
@@ -149,7 +162,9 @@ def problems(pair):
     space = found.space
     if not found.is_whole:
         yield "something is left out"
-    cells = [(cell(space, attributes), attributes, departures) for attributes, departures in pair.points]
+    yield from wording(pair, found.terms)
+    compared = [point for point in pair.points if pair.means_the_same(point[0])]
+    cells = [(cell(space, attributes), attributes, departures) for attributes, departures in compared]
     changes = list(zip(found.changes, found.boxes, strict=True))
     routed = [(change, box) for change, box in changes if not change.witness.attributes.use]
     yield from partition(pair, space, routed, cells, (pair.differ, "a request"))
@@ -180,10 +195,80 @@ def partition(pair, space, changes, cells, question):
     for change, box in changes:
         attributes = change.witness.attributes
         own = cell(space, attributes)
-        if own & box != own or not differ(replace(attributes, use="")):
+        if not pair.means_the_same(attributes):
+            yield f"{what}: {change.witness.text} does not mean the same to both"
+        elif own & box != own or not differ(replace(attributes, use="")):
             yield f"{what}: {change.witness.text} shows nothing of {change.requests}"
         elif pair.requests.departures(attributes) != fewest[box] or pair.requests.says_too_much(attributes):
             yield f"{what}: {change.witness.text} states more than it need ({fewest[box]})"
+
+
+SAID = ("refuses it", "refuses them", "refuses a request that states it"), ("knows it", "takes it", "takes any")
+
+
+def wording(pair, terms):
+    """Whether everything that only one policy accepts is told, and nothing else is."""
+    told_of = dict.fromkeys(terms, 0)
+    for attributes, _ in pair.points:
+        for name, part in parts(pair, attributes):
+            accepting = pair.accepting(part)
+            telling = [term for term in terms if term.attribute == name and tells(term, name, part)]
+            told_of |= dict.fromkeys(telling, 1)
+            if (accepting[0] is not accepting[1]) is not bool(telling) or len(telling) > 1:
+                yield f"{name} of {part} is told as {telling}"
+            for term in telling:
+                said = [said in (*SAID[1], "declares it") for said in (term.before, term.after)]
+                if said != accepting or [one in SAID[0] for one in (term.before, term.after)] == said:
+                    yield f"{part}: {term}, and yet {accepting}"
+        for name in pair.requests.always - attributes.own.keys():
+            defaults = [stack.policy.domains[name].default for stack in pair.stacks]
+            usual = [Term(name, f"{name} of a request that does not state it", *map(taken, defaults))]
+            if [term for term in terms if " does not state" in term.what and term.attribute == name] != usual:
+                yield f"that {defaults} are the defaults of {name} is not told"
+            told_of |= dict.fromkeys(usual, 1)
+    read = pair.requests.tests
+    yield from (f"{term} is told of" for term, is_shown in told_of.items() if not is_shown and term.attribute in read)
+
+
+def taken(default):
+    text = f"[{', '.join(sorted(default))}]" if isinstance(default, frozenset) else str(default)
+    return f"takes {text.lower() if isinstance(default, bool) else text}"
+
+
+def parts(pair, attributes):
+    """A request word by word: each that it states alone."""
+    if attributes.task:
+        yield "task", Attributes(task=attributes.task)
+    yield from (("tags", Attributes(tags=frozenset({tag}))) for tag in attributes.tags)
+    for name, value in attributes.own.items():
+        if isinstance(value, frozenset) and all(name in vocabulary.own for vocabulary in pair.vocabularies):
+            yield from ((name, Attributes(own={name: frozenset({word})})) for word in value)
+        else:
+            yield name, Attributes(own={name: value})
+
+
+def tells(term, name, part):
+    """Whether what a term says, as it is written, is said of a request with one word."""
+    value = part.task or next(iter(part.tags), None) or part.own.get(name)
+    (value,) = value if isinstance(value, frozenset) and len(value) == 1 else (value,)
+    if " other than " in term.what:
+        return value not in term.what.split(" other than ")[1].split(", ")
+    if isinstance(value, int | float) and not isinstance(value, bool) and term.what.startswith(f"{name} "):
+        return " of a request" not in term.what and within(value, term.what.removeprefix(f"{name} "))
+    word = {"tags": f"tag '{value}'", "task": f"task '{value}'"}.get(name)
+    return term.what in {word, f"attribute '{name}'", f"{name}={value}", f"{name} with {value}"}
+
+
+def within(number, span):
+    """Whether a number is in a range as people write it."""
+    if " to " not in span and not span.startswith(("from", "up", "above", "below")):
+        return number == float(span)
+    if " to " in span and not span.startswith(("above", "up")) and " and " not in span:
+        low, high = map(float, span.split(" to "))
+        return low <= number <= high
+    ends = [(words.rsplit(" ", 1)[0], float(words.rsplit(" ", 1)[1])) for words in span.split(" and ")]
+    compare = {"from": ge, "above": gt, "up to": le, "below": lt}
+    return all(compare[how](number, end) for how, end in ends)
 
 
 def told(pair, change):
@@ -254,17 +339,53 @@ def declaring(level, when):
 HIGH = Test("level", Operator.NE, "lo")
 
 
-def test_a_word_that_only_one_policy_knows_is_compared_too():
+def said(found):
+    return [f"{term.what}: A {term.before}, B {term.after}" for term in found.terms]
+
+
+def test_a_word_that_only_one_policy_knows_is_told_and_in_no_box():
     more = replace(LEVEL, values=("lo", "hi", "top"))
-    for one, two in ((LEVEL, more), (more, LEVEL)):
-        found = diff(declaring(one, HIGH), declaring(two, Test("level", Operator.EQ, "hi")))
-        assert [change.witness.stated for change in found.changes] == [{"level": "top"}]
+    found = diff(declaring(LEVEL, HIGH), declaring(more, Test("level", Operator.EQ, "hi")))
+    assert (found.changes, said(found)) == ((), ["level=top: A refuses it, B knows it"])
+    found = diff(declaring(more, HIGH), declaring(LEVEL, Not(HIGH)))
+    assert [change.witness.stated for change in found.changes] == [{"level": "hi"}, {}]
+    assert said(found) == ["level=top: A knows it, B refuses it"]
 
 
-@pytest.mark.parametrize("other", [replace(LEVEL, default="hi"), Domain(Kind.INT, 0)], ids=["default", "kind"])
-def test_attributes_that_mean_something_else_are_not_compared(other):
-    with pytest.raises(Incomparable, match="attribute 'level' is declared in two ways"):
-        diff(declaring(LEVEL, HIGH), declaring(other, ALWAYS))
+@pytest.mark.parametrize("is_read", [True, False], ids=["read", "not_read"])
+def test_a_changed_default_is_told_where_it_matters_and_what_states_it_is_compared(is_read):
+    one, two = declaring(LEVEL, HIGH if is_read else ALWAYS), declaring(replace(LEVEL, default="hi"), HIGH)
+    if not is_read:
+        two = declaring(replace(LEVEL, default="hi"), ALWAYS)
+    found = diff(one, two)
+    told = ["level of a request that does not state it: A takes lo, B takes hi"]
+    assert (found.changes, said(found)) == ((), told if is_read else [])
+    found = diff(one, declaring(replace(LEVEL, default="hi"), Not(HIGH)))
+    states = [{"level": "lo"}, {"level": "hi"}] if is_read else [{"level": "hi"}]
+    assert sorted(map(str, (change.witness.stated for change in found.changes))) == sorted(map(str, states))
+
+
+def test_an_attribute_that_only_one_policy_declares_is_told():
+    one, two = declaring(LEVEL, HIGH), declaring(LEVEL, ALWAYS)
+    without = replace(two, policy=replace(two.policy, attributes={}))
+    found = diff(one, without)
+    assert said(found) == ["attribute 'level': A declares it, B refuses a request that states it"]
+    assert [change.witness.stated for change in found.changes] == [{}]
+
+
+def test_attributes_of_two_kinds_are_not_compared():
+    with pytest.raises(Incomparable, match="'level' is of type enum in the one policy and of type int in the other"):
+        diff(declaring(LEVEL, HIGH), declaring(Domain(Kind.INT, 0), ALWAYS))
+
+
+def test_where_no_request_means_the_same_to_both_nothing_is_compared():
+    other = Domain(Kind.ENUM, "x", ("x", "y"))
+    found = diff(declaring(LEVEL, HIGH), declaring(other, Test("level", Operator.EQ, "x")))
+    assert found.changes == ()
+    assert [term.what for term in found.terms] == [
+        *("level=hi", "level=lo", "level=x", "level=y"),
+        "level of a request that does not state it",
+    ]
 
 
 def test_a_difference_of_too_many_boxes_says_that_it_is_not_whole():

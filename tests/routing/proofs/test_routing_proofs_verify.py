@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import pytest
 
-from lmroute.model import NOTHING_KNOWN, Attributes, Candidate, Facts, Locality, Named, Privacy, Rule, Selector
+from lmroute.model import NOTHING_KNOWN, Attributes, Candidate, Facts, Locality, Named, Privacy, Rule, Selector, Traits
 from lmroute.routing.conditions import compile_predicate
 from lmroute.routing.decide import by_rule, decide
 from lmroute.routing.policy import compile_policy, in_order
 from lmroute.routing.proofs.findings import Flaw
-from lmroute.routing.proofs.outages import outage, outages, servers
+from lmroute.routing.proofs.outages import outage, outages, refusals, servers
 from lmroute.routing.proofs.verify import verify
 from lmroute.routing.proofs.words import stated
 
@@ -135,16 +135,22 @@ def reached(world, claims):
         for key, guarantee, holds in guarantees:
             if guarantee.forbids(world.providers[candidate.provider]) and holds(attributes):
                 claims.show((Flaw.LEAK, key, way, candidate.provider), departures)
-    if reads_privacy(world):
-        return
     for way, candidate, attributes, departures in ways(world, world.policy):
         is_cloud = world.providers[candidate.provider].locality is Locality.CLOUD
-        if is_cloud and attributes.privacy is Privacy.PRIVATE:
+        if is_cloud and attributes.privacy is Privacy.PRIVATE and not is_allowed(world, candidate, attributes):
             claims.show((Flaw.UNGUARDED, way, candidate), departures)
 
 
-def reads_privacy(world):
-    return any("'privacy'" in repr(guarantee.when) for guarantee in world.source.guarantees)
+def is_allowed(world, candidate, attributes):
+    """Whether a guarantee about privacy names whom such requests may reach, and this is one of them."""
+    profile = world.providers[candidate.provider]
+    return any(
+        "'privacy'" in repr(guarantee.when)
+        and guarantee.only not in (None, Traits())
+        and not guarantee.forbids(profile)
+        and holds(attributes)
+        for guarantee, holds in world.policy.guarantees
+    )
 
 
 def stranded(world, at, claims):
@@ -348,8 +354,26 @@ def drawn(small, seed):
             return stack, requests
 
 
+def refused(world):
+    """What no candidate of its rule serves though every server is up."""
+    told = {lost.key: lost.witness.attributes for lost in refusals(world.source, world.providers)}
+    for at in world.order:
+        key = world.keys[at]
+        meant = key == ("default",) and not world.source.default
+        is_refused = not meant and any(not asked for _, _, asked, _ in world.of[at])
+        if is_refused and key not in told:
+            yield f"{key} refuses a request"
+        if key in told and (decide(world.policy, told[key]).candidates or key != world.keys[rule_of(world, told[key])]):
+            yield f"{key}: {told[key]} is not refused there"
+
+
+def rule_of(world, attributes):
+    return next(at for at, rule in enumerate(world.policy.rules) if rule.holds(attributes))
+
+
 def all_problems(world, *, thoroughly):
     yield from problems(world)
+    yield from refused(world)
     yield from outage_problems(world, thoroughly=thoroughly)
     if thoroughly:
         yield from given_outage_problems(world)
