@@ -10,7 +10,7 @@ from lmroute import validate
 from lmroute.config import paths
 from lmroute.engine.identity import stack_name
 from lmroute.engine.routing_engine import RoutingEngine
-from lmroute.errors import ConfigError
+from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 _log = logging.getLogger("lmroute.engine")
 
 
-def watch(lm: dspy.LM, *, every_s: float = 1.0) -> Watch:
+def watch(lm: dspy.LM, *, every_s: float = 1.0, may_weaken: bool = False) -> Watch:
     """Follow the files that an LM was composed from. Until it is closed, what is saved there is put in force.
 
     A change is composed with the same overrides and checked like ``lmroute validate`` does, proofs included. When
-    anything is wrong the old configuration stays in force, and ``problem`` and the log say why. Calls under way end by
-    the configuration they began with. ``lm.model`` follows, so that DSPy's cache keeps the answers apart; copies of
+    anything is wrong the old configuration stays in force, and ``problem`` and the log say why; so it does when a
+    guarantee in force would be gone or another one, as it is in a file that is only half written. Calls under way end
+    by the configuration they began with. ``lm.model`` follows, so that DSPy's cache keeps the answers apart; copies of
     the LM that were made before share the engine and keep their own ``model``.
 
     Args:
-        every_s: how often the files are looked at.
+        every_s: how often the files are looked at. A change counts when they are the same at two looks.
+        may_weaken: put a configuration in force that lacks a guarantee of the one before.
 
     Raises:
         TypeError: the LM is none of lmroute's, or was not composed from files.
@@ -43,7 +45,7 @@ def watch(lm: dspy.LM, *, every_s: float = 1.0) -> Watch:
         raise TypeError(f"lmroute.watch takes an LM made by lmroute.load or lmroute.build, not {lm!r}")
     if engine.stack.overrides is None:
         raise TypeError("this LM was not composed from files, so there is nothing to watch; use lmroute.load(…)")
-    return Watch(lm, engine.stack.overrides, every_s)
+    return Watch(lm, engine.stack.overrides, every_s, may_weaken=may_weaken)
 
 
 class Watch:
@@ -54,12 +56,12 @@ class Watch:
         changes: how many configurations were put in force since it began.
     """
 
-    def __init__(self, lm: dspy.LM, overrides: tuple[str, ...], every_s: float) -> None:
-        self.problem: ConfigError | None = None
+    def __init__(self, lm: dspy.LM, overrides: tuple[str, ...], every_s: float, *, may_weaken: bool = False) -> None:
+        self.problem: LmrouteError | None = None
         self.changes = 0
         self._lm = lm
-        self._overrides = overrides
-        self._seen = _state()
+        self._overrides, self._may_weaken = overrides, may_weaken
+        self._seen: _State | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(every_s,), name="lmroute watch", daemon=True)
         self._thread.start()
@@ -71,7 +73,8 @@ class Watch:
         """
         try:
             stack = validate.load(self._overrides)
-        except ConfigError as error:
+            self._keep_guarantees(stack)
+        except LmrouteError as error:
             if str(error) != str(self.problem):
                 _log.warning("the configuration on disk is not put in force:\n%s", error)
             self.problem = error
@@ -92,17 +95,29 @@ class Watch:
         self.close()
 
     def _run(self, every_s: float) -> None:
+        last = _state()
         while not self._closed.wait(every_s):
             now = _state()
-            if now != self._seen and _state() == now:  # else somebody is still writing
+            if now == last and now != self._seen:  # at first too: what was saved since the LM was made
                 self._seen = now
                 self._look_safely()
+            last = now
 
     def _look_safely(self) -> None:
         try:
             self.look()
         except Exception:  # noqa: BLE001  whatever it is, watching goes on and the old configuration stays
             _log.exception("the configuration on disk could not be read")
+
+    def _keep_guarantees(self, stack: Stack) -> None:
+        """Raises LmrouteError when a guarantee in force is not among those of the new configuration."""
+        now = self._lm.engine.stack.policy
+        lost = [guarantee.name for guarantee in now.guarantees if guarantee not in stack.policy.guarantees]
+        if lost and not self._may_weaken:
+            raise LmrouteError(
+                f"guarantee '{lost[0]}' of policy '{now.name}' is gone or another one\n"
+                "  help: start anew for that, or lmroute.watch(lm, may_weaken=True)"
+            )
 
     def _put_in_force(self, stack: Stack) -> bool:
         engine, name = self._lm.engine, stack_name(stack)

@@ -88,6 +88,27 @@ def test_a_policy_that_is_not_sound_leaves_the_old_one_in_force_and_says_why(wat
     assert watch.problem is None
 
 
+def test_a_guarantee_in_force_is_not_lost_without_a_word(watched):
+    lm, watch, file = watched
+    file.write_text("name: mine\nrules:\n  - {name: all, use: [two]}\n")  # as an editor has it half-way
+    assert not watch.look()
+    assert "guarantee 'stays' of policy 'mine' is gone" in str(watch.problem)
+    assert served_by(lm) == "one"
+    with lmroute.watch(lm, every_s=3600, may_weaken=True) as daring:
+        assert daring.look()
+    assert served_by(lm) == "two"
+
+
+def test_what_was_saved_before_the_watch_began_counts_too(home, watched):
+    lm, _, file = watched
+    file.write_text(policy("two"))
+    with lmroute.watch(lm, every_s=0.02) as watch:
+        ends = time.monotonic() + WAITS
+        while not watch.changes and time.monotonic() < ends:
+            time.sleep(0.01)
+    assert served_by(lm) == "two"
+
+
 def test_what_changes_nothing_is_no_change(watched):
     lm, watch, file = watched
     before = lm.engine.routing

@@ -6,6 +6,7 @@ from lmroute.diagnostics import Severity
 from lmroute.validate.rule import Rule
 from lmroute.validate.rules import (
     attributes,
+    certainty,
     effects,
     fallbacks,
     names,
@@ -112,6 +113,14 @@ ROWS = (
         "same share.",
         of_file=(effects.shares,),
         of_config=(effects.shares, effects.budgets),
+    ),
+    Rule(
+        "LMR315", _WARNING, "a guarantee that rests on a name",
+        "DSPy does not tell the signature of every call: one that is derived, loaded or made on the fly may have none, "
+        "and so may a module or predictor. A rule may miss such a request and no harm is done. A guarantee would not "
+        "be about it, and what it was meant to keep would go out.",
+        of_file=(certainty.names,),
+        of_config=(certainty.names,),
     ),
     Rule(
         "LMR401", _WARNING, "a secret that cannot be found",
