@@ -87,12 +87,15 @@ class LogicalCall:
         """
         try:
             yield from self._stay_together()
-            while (candidate := self._next()) is not None:
-                yield from self._asking(candidate)
-            while (rest := self._rest()) is not None:
-                candidate, until, paid = rest
-                yield from self._waiting(Pause(until))
-                yield from self._asking(candidate, paid)
+            while True:  # who waited and was passed over may have left others to ask, so back to them each time
+                if (candidate := self._next()) is not None:
+                    yield from self._asking(candidate)
+                elif (rest := self._rest()) is not None:
+                    candidate, until, paid = rest
+                    yield from self._waiting(Pause(until))
+                    yield from self._asking(candidate, paid)
+                else:
+                    break
         finally:
             if self._first_of is not None:
                 self._first_of.let_go(self._choice.decision.rule)
@@ -177,14 +180,20 @@ class LogicalCall:
         return (*resting, paid) if paid else None
 
     def _asking(self, candidate: Candidate, paid: int = 0) -> Iterator[Pause | Try]:
-        """One attempt, with its turn waited for before and given back after."""
+        """One attempt, with its turn waited for before and given back after.
+
+        None if it had to be waited for and the candidate may not be asked any more.
+        """
         live, began = self._routing.live, time.monotonic()
+        has_waited = False
         turn = live.turn(candidate, self._choice.profile(candidate))
         attempt = None
         try:
             for pause in turn.waits(self._deadline):
+                has_waited = True
                 yield from self._waiting(pause)
-            yield (attempt := self._try(candidate, turn, paid))
+            if not has_waited or self._choice.still_has(candidate, self._failed()):
+                yield (attempt := self._try(candidate, turn, paid))
         except NoSlotError as error:
             self._note_failure(candidate, 0.0, Failure.TIMEOUT, lm15.TimeoutError(str(error)))
         finally:
@@ -241,7 +250,7 @@ class LogicalCall:
         degraded: tuple[str, ...] = (),
     ) -> None:
         self._errors.append(error)
-        message = verdicts.one_line(error)
+        message = verdicts.unquoted(verdicts.one_line(error), self._request)
         self._attempts.append(Attempt(candidate, elapsed_ms, failure=failure, message=message, degraded=degraded))
 
     def _ended(self, error: lm15.LM15Error) -> lm15.LM15Error:

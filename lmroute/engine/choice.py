@@ -66,6 +66,20 @@ class Choice:
             first = first or candidate
         return first
 
+    def still_has(self, candidate: Candidate, failed: Sequence[Failed]) -> bool:
+        """Decide anew for one whose turn was waited for: whether it may still be asked.
+
+        That its slots are taken says nothing: one of them is this call's. A server that is out is asked all the same
+        when nobody else is left.
+        """
+        self.decide()
+        own = next((c for c in self.decision.considered if c.candidate == candidate), None)
+        if own is None:
+            return False
+        if not own.dropped or own.dropped.startswith(BUSY):
+            return True
+        return self._was_doubted(own) and next(remaining(self.decision, failed, self._window), None) is None
+
     def resting(self, failed: Mapping[Candidate, lm15.LM15Error]) -> tuple[Candidate, float] | None:
         """When nobody is left: who asked for a pause that ends first, and when that is.
 

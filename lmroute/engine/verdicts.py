@@ -6,7 +6,8 @@ everywhere, and an unknown exception is a bug, not a reason to try elsewhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from dspy import lm15
 
@@ -15,9 +16,16 @@ from lmroute.model import Failure
 from lmroute.providers.lmstudio import meaning_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dspy.lm15 import Request
 
     from lmroute.model import Attempt
+
+
+_SHARED_RUN, _SHORTEST_WHOLE = 20, 4
+"""So many characters in a row make a quote; of a shorter text all of it does, unless it is hardly a word."""
+QUOTED = "(the server quoted the request; not recorded)"
 
 
 class ModelSubstitutedError(lm15.UnsupportedModelError):
@@ -96,6 +104,60 @@ def one_line(error: Exception, longest: int = 300) -> str:
     return redact.text(" ".join(text.split()))[:longest] or type(error).__name__
 
 
+def unquoted(message: str, request: Request) -> str:
+    """The message if it holds no text of the request; records promise not to. Else that it did.
+
+    Args:
+        message: in one line, and short: the texts are searched for each of its runs.
+    """
+    runs = [message[at : at + _SHARED_RUN] for at in range(len(message) - _SHARED_RUN + 1)]
+    for told in _texts(request):
+        text = " ".join(told.split())
+        if len(text) >= _SHARED_RUN:
+            is_quoted = any(run in text for run in runs)
+        else:
+            is_quoted = len(text) >= _SHORTEST_WHOLE and text in message
+        if is_quoted:
+            return QUOTED
+    return message
+
+
+def _texts(request: Request) -> Iterator[str]:
+    """All that a request says, text by text."""
+    if isinstance(request.system, str):
+        yield request.system
+    else:
+        yield from _texts_of(request.system or ())
+    for message in request.messages:
+        yield from _texts_of(message.parts)
+
+
+def _texts_of(parts: Iterable[Any]) -> Iterator[str]:
+    for part in parts:
+        if part.type == "tool_call":
+            yield from _written(part.input)
+        elif part.type == "tool_result":
+            yield from _texts_of(part.content)
+        elif part.type == "data":
+            yield from _written(part.value)
+        else:
+            yield getattr(part, "text", None) or ""
+
+
+def _written(value: Any) -> Iterator[str]:
+    """A JSON value as it is sent, and the texts in it, which a server may quote alone."""
+    yield json.dumps(value, ensure_ascii=False, default=str)
+    yield from _leaves(value)
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(inner)
+
+
 def exhausted(attempts: Sequence[Attempt], errors: Sequence[lm15.LM15Error]) -> lm15.LM15Error:
     """The error of a call whose every attempt failed: it names all that was tried.
 
@@ -103,5 +165,6 @@ def exhausted(attempts: Sequence[Attempt], errors: Sequence[lm15.LM15Error]) -> 
     on that class, which is the one cure the caller has.
     """
     decisive = next((e for e in errors if isinstance(e, lm15.ContextLengthError)), errors[-1])
-    tried = "; ".join(f"{a.candidate}: {a.failure} ({a.message})" for a in attempts)
+    failed = zip(attempts, errors, strict=True)  # not the attempts' messages: what the caller sees is kept as it was
+    tried = "; ".join(f"{a.candidate}: {a.failure} ({one_line(e)})" for a, e in failed)
     return rebuilt(decisive, _CLASSES[classify(decisive)], f"no provider answered. Tried {tried}")

@@ -7,6 +7,7 @@ compared and tested without a server.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from lmroute.model import AUTO, NOTHING_KNOWN, Candidate, Considered, Decision
@@ -16,9 +17,9 @@ from lmroute.routing.policy import CALLER_CHOICE
 from lmroute.routing.selectors import choosable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from lmroute.model import Attributes, Facts
+    from lmroute.model import Attributes, Facts, Profile
     from lmroute.routing.policy import CompiledPolicy, CompiledRule, Option
 
 
@@ -123,8 +124,9 @@ def _chosen_by_caller(policy: CompiledPolicy, attributes: Attributes, facts: Fac
 def _refused(policy: CompiledPolicy, attributes: Attributes, wanted: tuple[Candidate, ...]) -> str:
     """Why a caller's choice is refused, in words; empty when it is not."""
     use = attributes.use
-    if not wanted:
-        return f"the caller chose '{use}', and the selected providers have no such one"
+    if not wanted or use.endswith("/"):
+        why = "no model stands after its '/'" if use.endswith("/") else "the selected providers have no such one"
+        return f"the caller chose '{use}', and {why}{_instead(use, policy.providers)}"
     if guarantee := policy.forbids(wanted[0].provider, attributes):
         return f"the caller chose '{use}', and {GUARANTEE} '{guarantee}' forbids it"
     choice = policy.caller_choice
@@ -135,3 +137,12 @@ def _refused(policy: CompiledPolicy, attributes: Attributes, wanted: tuple[Candi
     if not all(c in allowed or Candidate(c.provider, AUTO) in allowed for c in wanted):
         return f"the caller chose '{use}', and policy '{policy.name}' lets callers choose others only (caller_choice)"
     return ""
+
+
+def _instead(use: str, providers: Mapping[str, Profile]) -> str:
+    """What to choose instead: the nearest of the selected providers, or of its models, and all of them."""
+    provider, _, model = use.partition("/")
+    whole = provider in providers and model
+    known = [str(Candidate(provider, name)) for name in providers[provider].models] if whole else list(providers)
+    near = get_close_matches(use if whole else provider, known, 1)
+    return (f"; did you mean '{near[0]}'?" if near else ".") + f" Selected: {', '.join(known) or 'none'}"

@@ -4,6 +4,7 @@ misspelt tag sends the request where it must not go."""
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from operator import attrgetter
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _MOST = 4096
 """Answers kept; callers could otherwise state something new at every request."""
+
+_FLOAT_BITS = sys.float_info.max_exp
+"""Bits of the largest whole number that is a float as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +129,23 @@ def _misfit(value: Any, domain: Domain) -> str | None:
 
 def _quoted(value: Any) -> str:
     """A value as messages show it; sets in order, for else no two runs would show the same."""
+    if isinstance(value, int) and value.bit_length() > _FLOAT_BITS:  # Python itself refuses to print the largest
+        return "a number too large to reckon with"
     return f"[{', '.join(sorted(map(str, value)))}]" if isinstance(value, frozenset) else repr(value)
 
 
 def _is_number(value: Any, domain: Domain) -> bool:
     kinds = (int,) if domain.kind is Kind.INT else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, kinds) or not _is_finite(value):
         return False
     return (domain.low is None or value >= domain.low) and (domain.high is None or value <= domain.high)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that is larger than any float
+        return False
 
 
 def _range(domain: Domain) -> str:

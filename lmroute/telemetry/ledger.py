@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakSet
 
 from lmroute.routing.budget import Spent, is_shared
@@ -29,6 +29,8 @@ _BUSY_S = 0.25  # an event loop may be waiting, so not for long
 _RETRY_S = 5.0
 _KEPT_S = 7 * 86_400
 _NANO = 1_000_000_000  # whole numbers add up to the same sum in any order
+_MOST = 2**63 - 1  # SQLite's largest integer
+_UNUSABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError)  # the last three: of values of a wrong type
 
 _CREATE = """CREATE TABLE IF NOT EXISTS spent (
     budget TEXT, window TEXT, tokens INTEGER NOT NULL, nano_usd INTEGER NOT NULL, at INTEGER NOT NULL,
@@ -105,7 +107,7 @@ class Ledger:
             return
         try:
             access()
-        except (sqlite3.Error, OSError) as error:
+        except _UNUSABLE as error:
             self._retry_at = self._clock() + _RETRY_S
             self._disconnect()
             self._complain(error)
@@ -162,17 +164,27 @@ class Ledger:
 
 
 def _add(connection: sqlite3.Connection, key: _Key, spent: Spent) -> Spent:
-    added = (spent.tokens, round(spent.usd * _NANO))
+    added = (_whole(spent.tokens), _whole(spent.usd * _NANO))
     connection.execute(_ADD, (*key, *added))
     row = connection.execute(_SUM, key).fetchone()
     if row == added:  # a window has begun, so others have ended
         connection.execute(_PRUNE, (_KEPT_S,))
-    return Spent(row[0], row[1] / _NANO)
+    return _spent(row)
 
 
 def _sum(connection: sqlite3.Connection, key: _Key) -> Spent:
     row = connection.execute(_SUM, key).fetchone()
-    return Spent(row[0], row[1] / _NANO) if row else _NOTHING
+    return _spent(row) if row else _NOTHING
+
+
+def _whole(amount: float) -> int:
+    """An amount as SQLite takes it: an absurd one uses up any budget all the same."""
+    return _MOST if amount >= _MOST else max(-_MOST, round(amount))
+
+
+def _spent(row: tuple[Any, ...]) -> Spent:
+    """A row's sum. SQLite keeps whatever it was given, so a file of somebody else's making may hold anything."""
+    return Spent(int(row[0]), int(row[1]) / _NANO)
 
 
 def _open(path: Path) -> sqlite3.Connection:

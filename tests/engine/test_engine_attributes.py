@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import dspy
 import pytest
@@ -70,7 +71,7 @@ def test_inside_private_work_everything_stays_private():
 
 
 @given(st.lists(st.sampled_from([None, *Privacy]), min_size=1, max_size=6))
-def test_privacy_is_the_last_word_unless_it_was_private_once(levels):
+def test_privacy_is_the_strictest_that_was_said(levels):
     def enter(rest):
         if not rest:
             return ambient().privacy
@@ -78,8 +79,8 @@ def test_privacy_is_the_last_word_unless_it_was_private_once(levels):
             return enter(rest[1:])
 
     stated = [level for level in levels if level]
-    expected = Privacy.PRIVATE if Privacy.PRIVATE in stated else stated[-1] if stated else Privacy.INTERNAL
-    assert enter(levels) is expected
+    rising = [Privacy.PUBLIC, Privacy.INTERNAL, Privacy.PRIVATE]
+    assert enter(levels) is max(stated, key=rising.index, default=Privacy.INTERNAL)
 
 
 def test_an_unknown_privacy_is_refused_before_anything_runs():
@@ -96,6 +97,54 @@ def test_an_exception_ends_the_task():
     with pytest.raises(KeyError), task("gone"):
         raise KeyError
     assert ambient().task == ""
+
+
+def test_it_decorates_functions_any_number_of_times():
+    bulk = task("bulk", tags="a")
+
+    @bulk
+    def plain(depth):
+        """Ask."""
+        return (plain(depth - 1) if depth else ambient()), ambient()
+
+    @bulk
+    def another():
+        return ambient()
+
+    assert plain.__doc__ == "Ask."
+    (inner, middle), outer = plain(1)[0], plain(0)[1]
+    assert {seen.task for seen in (inner, middle, outer, another())} == {"bulk"}
+    with ThreadPoolExecutor(4) as pool:
+        assert [seen.task for seen in pool.map(lambda _: another(), range(40))] == ["bulk"] * 40
+    assert ambient() == Attributes()
+
+
+def test_it_decorates_async_functions():
+    @task(privacy="private")
+    async def ask(name):
+        with task(name):
+            await asyncio.sleep(0)
+            return ambient()
+
+    async def main():
+        found = await asyncio.gather(*map(ask, "abc"))
+        return found, ambient()
+
+    found, after = asyncio.run(main())
+    assert [(seen.task, seen.privacy) for seen in found] == [(name, Privacy.PRIVATE) for name in "abc"]
+    assert after == Attributes()
+
+
+def test_it_refuses_to_decorate_generators():
+    def numbers():
+        yield 1
+
+    async def later():
+        yield 1
+
+    for body in (numbers, later):
+        with pytest.raises(TypeError, match=rf"{body.__name__}: put `with lmroute.task\(...\):` inside"):
+            task("bulk")(body)
 
 
 def tasks_of(lm):
@@ -228,6 +277,16 @@ def test_images_need_eyes(make):
     request = lm15.Request(model="m", messages=(lm15.Message.user([lm15.TextPart("what is it?"), picture]),))
     assert attributes_of(request).needs_vision
     assert not attributes_of(make.ask()).needs_vision
+
+
+def test_an_image_that_a_tool_answered_with_needs_eyes():
+    def after(*content):
+        result = lm15.ToolResultPart(id="1", content=content)
+        return attributes_of(lm15.Request(model="m", messages=(lm15.Message(role="tool", parts=(result,)),)))
+
+    text, picture = lm15.TextPart("a screenshot"), lm15.ImagePart(data="aGk=")
+    assert after(text, picture).needs_vision
+    assert not after(text).needs_vision
 
 
 @pytest.mark.parametrize(

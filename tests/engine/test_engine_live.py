@@ -213,6 +213,86 @@ class TestSlots:
         assert mode.complete(engine, make.ask()).text == "hi"
 
 
+class TestLateTurns:
+    """Calls that waited for their turn look again when it comes."""
+
+    @pytest.fixture
+    def crowd(self, mode, make, at_once):
+        """16 calls of one provider at once: ``crowd(script, **of the stack) -> answers and errors, calls asked``.
+
+        The first one is answered when all others wait behind it.
+        """
+
+        def build(*script, **fields):
+            child = Queueing(mode, script, waiting=15)
+            child.engine = mode.router(make.stack(make.profile("a", concurrency=1), **fields), {"a": child})
+            return at_once(child.engine, make.ask(), 16), child.asked
+
+        return build
+
+    def test_a_budget_used_up_meanwhile_refuses_them(self, make, crowd):
+        line = make.answer(usage=lm15.Usage(input_tokens=10, output_tokens=5))
+        found, asked = crowd(line, policy={"budgets": (Budget("small", Period.RUN, tokens=30),)})
+        refused = [error for error in found if isinstance(error, lm15.ConfigurationError)]
+        assert (asked, len(refused)) == (2, 14)
+        assert all("budget 'small' is used up" in str(error) for error in refused)
+
+    def test_a_pause_asked_for_meanwhile_keeps_them_from_asking(self, crowd):
+        found, asked = crowd(resting(60), deadline_s=30)
+        assert asked == 1
+        assert all(isinstance(error, lm15.RateLimitError) for error in found)
+        assert all(50 < error.retry_after <= 60 for error in found)
+
+    def test_the_last_provider_is_asked_though_it_went_out_meanwhile(self, crowd):
+        found, asked = crowd(GONE)
+        assert asked == 16
+        assert all(isinstance(error, lm15.TransportError) for error in found)
+
+    def test_another_is_asked_instead_when_there_is_one(self, mode, make, at_once):
+        small = Budget("small", Period.RUN, Traits(providers=frozenset("a")), tokens=1)
+        stack = make.stack(
+            make.profile("a", concurrency=1), make.profile("b", concurrency=1), policy={"budgets": (small,)}
+        )
+        a, b = Queueing(mode, (make.answer("from a"),), waiting=6), Queueing(mode, (make.answer("from b"),), waiting=0)
+        a.engine = b.engine = mode.router(stack, {"a": a, "b": b})
+        b.waits_for = a
+        found = at_once(a.engine, make.ask(), 8)
+        assert sorted(answer.text for answer in found) == ["from a"] + ["from b"] * 7
+
+
+class Queueing:
+    """A child whose first call lasts until so many others wait for their turn at ``a``."""
+
+    def __init__(self, mode, script, waiting):
+        self.asked, self.engine, self.waits_for = 0, None, self
+        self._script, self._waiting = script, waiting
+        self._has_all = False
+        self.complete = self._later if mode.name == "async" else self._now
+
+    def _is_full(self):
+        gate = self.engine.routing.live._slots._gates[A]
+        self.waits_for._has_all |= len(gate.waiting) >= self.waits_for._waiting
+        return self.waits_for._has_all
+
+    def _line(self):
+        line = self._script[0]
+        if isinstance(line, BaseException):
+            raise line
+        return line
+
+    def _now(self, request):
+        self.asked += 1
+        while not self._is_full():
+            time.sleep(0.001)
+        return self._line()
+
+    async def _later(self, request):
+        self.asked += 1
+        while not self._is_full():  # noqa: ASYNC110 - what it waits for tells nobody
+            await asyncio.sleep(0)
+        return self._line()
+
+
 class Meter:
     """A child that counts how many calls are in it at once."""
 
@@ -259,6 +339,19 @@ class TestOrders:
         known = facts_from(sink.lines[-1]).latency_ms
         assert known[A] == pytest.approx(5000, abs=1000)
         assert known[B] < 1000
+
+    def test_who_was_slow_once_is_measured_again_after_a_minute(self, mode, make, clock):
+        rule = Rule("quickest", use=(Selector(order=Order.LATENCY),))
+        stack = make.stack(make.profile("a"), make.profile("b"), rules=(rule,))
+        children = {"a": mode.child(lambda _: clock.forward(5) or "from a", "from a"), "b": mode.child("from b")}
+        engine = mode.router(stack, children)
+        answers = []
+        for seconds in (0, 0, 30, 25, 10, 0):
+            clock.forward(seconds)
+            answers.append(mode.complete(engine, make.ask()).text)
+        assert answers == ["from a", "from b", "from b", "from b", "from a", answers[-1]]
+        assert engine.routing.live.frozen()[1].keys() == {A, B}  # the other one, asked meanwhile, is still known
+        assert engine.routing.live.frozen()[1][A] < 1000
 
     def test_the_one_with_fewest_calls_under_way_comes_first(self, mode, make, nesting):
         rule = Rule("idle", use=(Selector(order=Order.LOAD),))

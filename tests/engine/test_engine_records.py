@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import pytest
 from dspy import lm15
 
 from lmroute.model import Capabilities, JsonMode
@@ -70,6 +71,40 @@ def test_records_hold_numbers_and_names_and_never_the_text(mode, make, tmp_path)
     assert call["attributes"]["max_output_tokens"] == 7
     assert call["duration"] >= first["duration"] + second["duration"]
     assert call["overhead_us"] >= 0
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "What is the\n  secret recipe of the house?",
+        "and the secret recipe of the",
+        "be brief, Ada",
+        "Lovelace",
+        "the tool found eleven eggs",
+    ],
+)
+def test_a_server_that_quotes_the_request_is_not_recorded(mode, make, route, quoted):
+    call = lm15.ToolCallPart(id="1", name="look", input={"who": {"names": ["Lovelace"]}})
+    result = lm15.ToolResultPart(id="1", content=(lm15.TextPart("the tool found eleven eggs"),))
+    messages = (
+        lm15.Message.user("What is the secret recipe   of the house?"),
+        lm15.Message(role="assistant", parts=(call,)),
+        lm15.Message(role="tool", parts=(result,)),
+    )
+    request = replace(make.ask(system="be brief, Ada"), messages=messages)
+    engine, _, sink = route(a=lm15.ServerError(f"Failed on: {quoted}"), b=lm15.ServerError("no room left"))
+    with pytest.raises(lm15.ServerError) as caught:
+        mode.complete(engine, request)
+    assert " ".join(quoted.split()) in str(caught.value)
+    first, second = (line["message"] for line in sink.lines if line["kind"] == "attempt")
+    assert (first, second) == ("(the server quoted the request; not recorded)", "no room left")
+
+
+def test_what_merely_resembles_the_request_is_recorded(mode, make, route):
+    engine, _, sink = route(a=lm15.ServerError("the model is over its limit"))
+    with pytest.raises(lm15.ServerError):
+        mode.complete(engine, make.ask("the model is out on loan", system="the"))
+    assert sink.lines[0]["message"] == "the model is over its limit"
 
 
 def test_the_first_candidates_capabilities_are_the_engines(mode, make, route):

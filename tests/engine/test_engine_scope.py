@@ -69,10 +69,11 @@ def test_a_request_can_say_it_for_itself(make):
 
 
 @given(st.sampled_from([None, *RISING]), st.sampled_from(RISING))
-def test_metadata_can_only_make_it_more_private(make, outer, inner):
+def test_metadata_can_only_make_it_more_private_than_a_task_said(make, outer, inner):
     with task(privacy=outer):
-        before = ambient().privacy
-        assert hinted(make, {"privacy": inner.value}).privacy is max(before, inner, key=RISING.index)
+        stated = [level for level in (outer, inner) if level]
+        assert hinted(make, {"privacy": inner.value}).privacy is max(stated, key=RISING.index)
+        assert hinted(make, {"tags": "a"}).privacy is (outer or Privacy.INTERNAL)
 
 
 def test_it_goes_through_dspy_and_never_onto_the_wire(make, server, mode):
@@ -99,7 +100,15 @@ def test_it_goes_through_dspy_and_never_onto_the_wire(make, server, mode):
         ({"tags": 7}, "strings for its name, use and tags, not 7"),
         ({"attributes": ["size"]}, "attributes are a mapping"),
         ({"attributes": {"size": None}}, "attribute size takes"),
+        ({"attributes": 0}, "attributes are a mapping of names to values, not 0"),
+        ({"tags": 0}, "strings for its name, use and tags, not 0"),
+        ({"tags": None}, "'tags' is None; leave it out"),
+        ({"tags": {"pii": True}}, "strings for its name, use and tags, not {'pii': True}"),
+        ({"use": 0}, "strings for its name, use and tags, not 0"),
+        ({"use": None}, "'use' is None; leave it out"),
+        ({"privacy": None}, "'privacy' is None; leave it out"),
         ("private", "it is 'private'"),
+        (None, "it is None, and takes a mapping of task"),
     ],
 )
 def test_hints_that_nobody_understands_refuse_the_call(mode, make, route, hints, told):

@@ -13,6 +13,7 @@ from lmroute.model import (
     AllOf,
     Attributes,
     Budget,
+    CallerChoice,
     Candidate,
     Capabilities,
     Facts,
@@ -298,3 +299,21 @@ def test_a_decision_asks_neither_clock_nor_chance_nor_the_world(name):
 def test_the_strategy_draws_every_attribute_that_a_request_has(drawn):
     """So that a new attribute is not forgotten by the properties of this room."""
     assert set(drawn.by_field) == {field.name for field in fields(Attributes)}
+
+
+@pytest.mark.parametrize(
+    ("use", "told"),
+    [
+        ("lcl", "the selected providers have no such one; did you mean 'local'? Selected: local, cloud"),
+        ("moon/m", "the selected providers have no such one. Selected: local, cloud"),
+        ("local/smal", "the selected providers have no such one; did you mean 'local/small'? Selected: local/small"),
+        ("cloud/", "no model stands after its '/'; did you mean 'cloud'? Selected: local, cloud"),
+        ("clo/", "no model stands after its '/'; did you mean 'cloud'? Selected: local, cloud"),
+    ],
+)
+def test_a_choice_that_nobody_can_mean_is_told_what_there_is(use, told):
+    policy = replace(ALL, caller_choice=CallerChoice((Selector(),)))
+    providers = {"local": Profile("local", "openai", models=("small",)), "cloud": Profile("cloud", "openai")}
+    decision = decide(compile_policy(policy, providers), Attributes(use=use))
+    assert decision.refused == f"the caller chose '{use}', and {told}"
+    assert decision.considered == ()

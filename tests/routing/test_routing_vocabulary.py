@@ -38,6 +38,8 @@ def problem(made, **said):
         ({"size": 11}, "attribute 'size' is 11; it is a whole number from 0 up to 10"),
         ({"size": 1.0}, "attribute 'size' is 1.0; it is a whole number from 0 up to 10"),
         ({"size": True}, "attribute 'size' is True; it is a whole number from 0 up to 10"),
+        ({"size": 10**400}, "attribute 'size' is a number too large to reckon with; it is a whole number from 0 up to"),
+        ({"risk": -(10**5000)}, "attribute 'risk' is a number too large to reckon with; it is a number from 0 up to 1"),
         ({"risk": 1}, ""),
         ({"risk": float("nan")}, "attribute 'risk' is nan; it is a number from 0 up to 1"),
         ({"urgent": True}, ""),

@@ -359,6 +359,36 @@ def test_a_file_of_another_kind_of_database_is_left_as_it_is(opened, caplog):
     assert len(warned(caplog)) == 1
 
 
+@pytest.mark.parametrize("value", ["'abc'", "NULL", "x'ff'", "9e999"])
+@pytest.mark.parametrize("column", ["tokens", "nano_usd"])
+def test_a_file_with_other_values_fails_no_call(opened, caplog, column, value):
+    ledger = opened()
+    ledger.path.parent.mkdir(parents=True)
+    connection = sqlite3.connect(ledger.path)
+    connection.execute("CREATE TABLE spent (budget, window, tokens, nano_usd, at, PRIMARY KEY (budget, window))")
+    connection.execute("INSERT INTO spent VALUES ('a', ?, 1, 1, 1)", (HOUR,))
+    connection.execute(f"UPDATE spent SET {column} = {value}")
+    connection.commit()
+    connection.close()
+    with caplog.at_level(logging.WARNING, "lmroute.telemetry"):
+        assert ledger.spent("a", HOUR) == Spent()
+        ledger.add("a", HOUR, 5, 0.5)
+        assert ledger.spent("a", HOUR) == Spent(5, 0.5)
+    [message] = warned(caplog)
+    assert "budgets cannot be kept" in message
+
+
+@pytest.mark.parametrize(("tokens", "usd"), [(1, 1e15), (1, float("inf")), (2**70, 0.0)])
+def test_absurd_amounts_are_kept_as_the_most_that_fits(opened, caplog, tokens, usd):
+    ledger = opened()
+    for _ in range(2):
+        ledger.add("a", HOUR, tokens, usd)
+    spent = ledger.spent("a", HOUR)
+    assert spent.tokens > 2**62 or spent.usd > 9e9
+    assert opened().spent("a", HOUR) == spent
+    assert warned(caplog) == []
+
+
 def test_a_file_that_somebody_has_locked_delays_no_call_for_long(opened, clock, caplog, monkeypatch):
     monkeypatch.setattr(ledger_module, "_BUSY_S", 0.05)
     ledger = opened()

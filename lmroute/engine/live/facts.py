@@ -34,6 +34,8 @@ _RECHECK_S = 1.0
 """How often is looked whether somebody who is out may be asked again."""
 _NEWEST = 0.2
 """The weight of the latest call in a candidate's latency."""
+_REMEMBERED_S = 60.0
+"""How long a latency holds after the candidate's last answer. Who was slow once is not asked, so not measured again."""
 
 
 class Live:
@@ -54,6 +56,8 @@ class Live:
         self._breakers: dict[Candidate, Breaker] = {}
         self._quotas: dict[str, RetryQuota] = {}
         self._latency_ms: dict[Candidate, float] = {}
+        self._answered_at: dict[Candidate, float] = {}
+        self._forgets_at = float("inf")
         self._budgets: Budgets | NoBudgets = NoBudgets()
         self._is_stale, self._holds_until = True, 0.0
         self._facts = Facts(load=_Load(self._slots, self._breakers), latency_ms=MappingProxyType(self._latency_ms))
@@ -71,6 +75,8 @@ class Live:
 
     def facts(self, now: float) -> Facts:
         """The facts as they are. The same object for as long as nothing changed."""
+        if now >= self._forgets_at:
+            self._forget_latencies(now)
         if self._is_stale or now >= self._holds_until or self._facts.windows != self.windows:
             self._refresh(now)
         return self._facts
@@ -106,8 +112,11 @@ class Live:
         if candidate.provider in self._quotas:
             self._quotas[candidate.provider].succeeded(paid)
         latest = (now - since) * 1000
-        known = self._latency_ms.get(candidate, latest)
-        self._latency_ms[candidate] = known + _NEWEST * (latest - known)
+        with self._lock:
+            known = self._latency_ms.get(candidate, latest)
+            self._latency_ms[candidate] = known + _NEWEST * (latest - known)
+            self._answered_at[candidate] = now
+            self._forgets_at = min(self._forgets_at, now + _REMEMBERED_S)
 
     def failed(
         self, candidate: Candidate, failure: Failure, now: float, *, since: float, retry_after: float | None
@@ -132,6 +141,13 @@ class Live:
 
     def _breaker(self, candidate: Candidate) -> Breaker:
         return self._breakers.get(candidate) or self._breakers.setdefault(candidate, Breaker())
+
+    def _forget_latencies(self, now: float) -> None:
+        with self._lock:
+            for candidate, at in list(self._answered_at.items()):
+                if now >= at + _REMEMBERED_S:
+                    del self._answered_at[candidate], self._latency_ms[candidate]
+            self._forgets_at = min(self._answered_at.values(), default=float("inf")) + _REMEMBERED_S
 
     def _refresh(self, now: float) -> None:
         with self._lock:

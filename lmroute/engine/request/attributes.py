@@ -9,7 +9,7 @@ import dspy
 
 from lmroute.engine.request import scope as scopes
 from lmroute.engine.request.callers import module_name, predictor_name, signature_name
-from lmroute.model import LOTS, Attributes
+from lmroute.model import LOTS, Attributes, Privacy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -61,7 +61,7 @@ def _surroundings(scope: Scope) -> dict[str, Any]:
         "signature": signature_name(callers),
         "predictor": predictor_name(callers),
         "tags": scope.tags,
-        "privacy": scope.privacy,
+        "privacy": Privacy.INTERNAL if scope.privacy is None else scope.privacy,
         "own": scope.own,
         "use": scope.use,
     }
@@ -113,7 +113,12 @@ def _characters(part: Any) -> int:
 
 
 def _has_images(request: Request) -> bool:
-    return any(part.type in _IMAGE_PARTS for message in request.messages for part in message.parts)
+    return any(_is_seen(part) for message in request.messages for part in message.parts)
+
+
+def _is_seen(part: Any) -> bool:
+    """Whether a part is an image, or the result of a tool that answered with one."""
+    return part.type in _IMAGE_PARTS or (part.type == "tool_result" and any(map(_is_seen, part.content)))
 
 
 def _callers() -> Sequence[Any]:
