@@ -66,10 +66,16 @@ def overflow_at(window: int) -> int:
     return window * 5 // 4 + 1
 
 
-def _constants(test: Test, domain: Domain) -> tuple[Any, ...]:
+def named(test: Test) -> tuple[Any, ...]:
+    """The constants that a test names; ``exists`` names none."""
     if test.operator is Operator.EXISTS:
-        return (domain.default,)
+        return ()
     return test.operand if isinstance(test.operand, tuple) else (test.operand,)
+
+
+def _constants(test: Test, domain: Domain) -> tuple[Any, ...]:
+    """What a test compares with; ``exists`` compares with the default."""
+    return (domain.default,) if test.operator is Operator.EXISTS else named(test)
 
 
 def _is_inside(begin: float, domain: Domain) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from lmroute.model import BUILT_IN, Kind, Operator
-from lmroute.routing.classes import NUMBERS, cuts, overflow_at, predicates_of, tests_by_attribute
+from lmroute.routing.classes import NUMBERS, cuts, named, overflow_at, predicates_of, tests_by_attribute
 from lmroute.routing.conditions import reader
 
 if TYPE_CHECKING:
@@ -89,13 +89,7 @@ def _read(name: str, domain: Domain, tests: Iterable[Test]) -> Read:
 
 def _members(read: Read, tests: list[Test], default: frozenset[str]) -> Read:
     """The members that the tests name; and whether they are the default, if a test asks that."""
-    named = frozenset(word for test in tests for word in _words(test))
+    words = frozenset(word for test in tests for word in named(test))
     if any(test.operator is Operator.EXISTS for test in tests):
-        return lambda attributes: (named & (members := read(attributes)), members == default)
-    return lambda attributes: named & read(attributes)
-
-
-def _words(test: Test) -> tuple[str, ...]:
-    if test.operator is Operator.EXISTS:
-        return ()
-    return test.operand if isinstance(test.operand, tuple) else (test.operand,)
+        return lambda attributes: (words & (members := read(attributes)), members == default)
+    return lambda attributes: words & read(attributes)

@@ -13,7 +13,7 @@ from itertools import product as combinations
 from typing import TYPE_CHECKING, Any
 
 from lmroute.model import Kind, Operator
-from lmroute.routing.classes import NUMBERS, before, cuts
+from lmroute.routing.classes import NUMBERS, before, cuts, named
 from lmroute.routing.conditions import compare
 from lmroute.routing.proofs.examples import examples
 
@@ -118,13 +118,6 @@ def _members(attribute: str, domain: Domain, tests: Sequence[Test]) -> Iterator[
 
 def _member(attribute: str, domain: Domain, member: str, example: str) -> Axis:
     return Axis(attribute, domain, (Class(example),) * 2, int(example in domain.default), member)
-
-
-def named(test: Test) -> tuple[Any, ...]:
-    """The constants that a test names; ``exists`` names none."""
-    if test.operator is Operator.EXISTS:
-        return ()
-    return test.operand if isinstance(test.operand, tuple) else (test.operand,)
 
 
 def _ranges(domain: Domain, begins: Sequence[float]) -> tuple[Class, ...]:

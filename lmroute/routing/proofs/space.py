@@ -20,9 +20,9 @@ from lmroute.model import (
     Privacy,
     Test,
 )
-from lmroute.routing.classes import overflow_at, predicates_of, tests_by_attribute
+from lmroute.routing.classes import named, overflow_at, predicates_of, tests_by_attribute
 from lmroute.routing.conditions import field_of
-from lmroute.routing.proofs.axes import Axis, Class, axes, named
+from lmroute.routing.proofs.axes import Axis, Class, axes
 from lmroute.routing.proofs.boxes import Layout, Link, absorbed
 from lmroute.routing.proofs.covering import cheapest, nearest
 
