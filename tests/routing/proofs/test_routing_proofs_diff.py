@@ -318,6 +318,7 @@ def show(small, stacks):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # it would take three times as long, and other tests cover the same lines
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_diff_agrees_with_every_request(small, chunk):
     for seed in range(chunk * EACH, (chunk + 1) * EACH):

@@ -394,6 +394,7 @@ def show(small, stack, *, thoroughly):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover  # it would take three times as long, and other tests cover the same lines
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_verify_and_outages_agree_with_every_request(small, chunk):
     for seed in range(chunk * EACH, (chunk + 1) * EACH):
