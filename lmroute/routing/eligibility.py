@@ -42,7 +42,7 @@ def busy(option: Option, facts: Facts) -> str:
     limit = option.profile.concurrency
     if limit is None or facts.load.get(option.candidate, 0) < limit:
         return ""
-    return f"{BUSY}: {limit} calls at once is its limit"
+    return f"{BUSY}: its limit is {limit} at once"
 
 
 def forbidden(option: Option, attributes: Attributes) -> str:

@@ -169,7 +169,7 @@ class TestSlots:
         assert mode.complete(engine, make.ask()).text == "from a"
         assert children["a"].found.text == "from b"
         inner = next(line for line in sink.lines if line["kind"] == "call")
-        assert inner["considered"][0]["dropped"] == "busy: 1 calls at once is its limit"
+        assert inner["considered"][0]["dropped"] == "busy: its limit is 1 at once"
         assert facts_from(inner).load == {A: 1}
         assert mode.complete(engine, make.ask()).text == "from a"
 
@@ -188,7 +188,7 @@ class TestSlots:
         engine = mode.router(stack, {"a": child}, sink=(sink := make.sink()))
         assert mode.complete(engine, make.ask()).text == "from a"
         assert isinstance(child.found, lm15.TimeoutError)
-        assert "a/m was busy until the deadline (at most 1 calls at once)" in str(child.found)
+        assert "a/m was busy until the deadline (at most 1 at once)" in str(child.found)
         assert len(child.asked) == 1
         inner = next(line for line in sink.lines if line["kind"] == "call")
         assert (inner["errorCode"], inner["waited"] >= 190) == ("timeout", True)

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -15,6 +16,37 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from lmroute.engine.live.slots import NoSlotError, Slots, _Gate
 from lmroute.engine.live.switches import REMEMBERED_S, Switches
+from lmroute.engine.live.turns import Turn
+
+
+class Held:
+    """A slot from ``with`` or ``async with`` to its end, waited for as a call waits for its turn."""
+
+    def __init__(self, slots, key, limit, deadline=None):
+        self.turn = Turn(slots, Switches(), key, SimpleNamespace(concurrency=limit, type="openai", endpoint=None))
+        self.deadline = time.monotonic() + 3600 if deadline is None else deadline
+
+    def __enter__(self):
+        try:
+            for pause in self.turn.waits(self.deadline):
+                pause.block()
+        except BaseException:
+            self.turn.end()
+            raise
+
+    async def __aenter__(self):
+        try:
+            for pause in self.turn.waits(self.deadline):
+                await pause.passed()
+        except BaseException:
+            self.turn.end()
+            raise
+
+    def __exit__(self, *_):
+        self.turn.end()
+
+    async def __aexit__(self, *_):
+        self.turn.end()
 
 
 class Crowd:
@@ -131,8 +163,8 @@ def test_a_storm_of_cancellations_leaves_no_trace():
 
 def test_a_thread_that_waits_in_vain():
     slots = Slots()
-    in_vain = pytest.raises(NoSlotError, match=r"a/m: no slot became free in time \(at most 1 at once\)")
-    with slots.held("a/m", 1), in_vain, slots.held("a/m", 1, time.monotonic() - 5):
+    in_vain = pytest.raises(NoSlotError, match=r"a/m was busy until the deadline \(at most 1 at once\)")
+    with Held(slots, "a/m", 1), in_vain, Held(slots, "a/m", 1, time.monotonic() - 5):
         pytest.fail("there was no room")
     assert is_free(slots, "a/m", 1)
 
@@ -141,9 +173,9 @@ def test_a_task_that_waits_in_vain():
     slots = Slots()
 
     async def main():
-        async with slots.held("a/m", 1):
-            with pytest.raises(TimeoutError, match="a/m: no slot became free in time"):
-                async with slots.held("a/m", 1, time.monotonic() + 0.01):
+        async with Held(slots, "a/m", 1):
+            with pytest.raises(TimeoutError, match="a/m was busy until the deadline"):
+                async with Held(slots, "a/m", 1, time.monotonic() + 0.01):
                     pytest.fail("there was no room")
 
     asyncio.run(main())
@@ -154,10 +186,10 @@ def test_a_deadline_that_has_passed_does_not_matter_where_there_is_room():
     slots = Slots()
 
     async def main():
-        async with slots.held("a", 1, time.monotonic() - 5):
+        async with Held(slots, "a", 1, time.monotonic() - 5):
             return slots.load("a")
 
-    with slots.held("a", 1, time.monotonic() - 5):
+    with Held(slots, "a", 1, time.monotonic() - 5):
         assert slots.load("a") == 1
     assert asyncio.run(main()) == 1
 
@@ -167,11 +199,11 @@ def test_whatever_goes_wrong_inside_goes_through_and_the_slot_is_free(kind):
     slots = Slots()
 
     async def main():
-        async with slots.held("a", 1):
+        async with Held(slots, "a", 1):
             raise error
 
     error = kind("from inside")
-    with pytest.raises(kind) as raised, slots.held("a", 1):
+    with pytest.raises(kind) as raised, Held(slots, "a", 1):
         raise error
     assert raised.value is error
     if kind is not KeyboardInterrupt:  # which asyncio.run makes its own of
@@ -185,13 +217,13 @@ def test_an_interrupted_thread_gives_up_its_place(monkeypatch):
     slots = Slots()
     first = slots.take("a", 1)
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     waiting = slots.take
     with monkeypatch.context() as patch:
-        patch.setattr("lmroute.engine.live.slots.Future.result", interrupted)
-        with pytest.raises(KeyboardInterrupt), slots.held("a", 1):
+        patch.setattr("lmroute.engine.live.pauses.wait", interrupted)
+        with pytest.raises(KeyboardInterrupt), Held(slots, "a", 1):
             pytest.fail("there was no room")
     behind = waiting("a", 1)
     slots.leave("a", first)
@@ -202,11 +234,11 @@ def test_a_cancelled_task_gives_up_its_place_and_stays_cancelled():
     slots = Slots()
 
     async def wait():
-        async with slots.held("a", 1):
+        async with Held(slots, "a", 1):
             pytest.fail("there was no room")
 
     async def main():
-        async with slots.held("a", 1):
+        async with Held(slots, "a", 1):
             tasks = [asyncio.create_task(wait()) for _ in range(50)]
             await asyncio.sleep(0)
             for task in tasks:
@@ -224,7 +256,7 @@ def test_a_task_that_is_cancelled_together_with_its_grant_is_cancelled_and_passe
     served = []
 
     async def work(who):
-        async with slots.held("a", 1, time.monotonic() + 60):
+        async with Held(slots, "a", 1, time.monotonic() + 60):
             served.append(who)
 
     async def main():
@@ -277,7 +309,7 @@ def test_a_task_whose_loop_is_gone_holds_nothing(caplog):
     first = slots.take("a", 1)
 
     async def work():
-        async with slots.held("a", 1):
+        async with Held(slots, "a", 1):
             pass
 
     loop = asyncio.new_event_loop()
@@ -296,12 +328,12 @@ def test_threads_and_tasks_share_a_limit():
 
     def in_thread():
         for _ in range(20):
-            with slots.held("a", limit), crowd:
+            with Held(slots, "a", limit), crowd:
                 time.sleep(0)
 
     async def in_task():
         for _ in range(20):
-            async with slots.held("a", limit):
+            async with Held(slots, "a", limit):
                 with crowd:
                     await asyncio.sleep(0)
 
@@ -326,13 +358,13 @@ def test_no_slot_is_lost_in_a_storm_of_cancellations_and_timeouts():
         chance = random.Random(seed)
         for _ in range(60):
             try:
-                with slots.held("a", limit, time.monotonic() + chance.choice([0, 0.0001, 0.001, 5])), crowd:
+                with Held(slots, "a", limit, time.monotonic() + chance.choice([0, 0.0001, 0.001, 5])), crowd:
                     time.sleep(chance.choice([0, 0.0002]))
             except NoSlotError:
                 pass
 
     async def in_task(chance):
-        async with slots.held("a", limit, time.monotonic() + chance.choice([0, 0.0001, 0.001, 5])):
+        async with Held(slots, "a", limit, time.monotonic() + chance.choice([0, 0.0001, 0.001, 5])):
             with crowd:
                 await asyncio.sleep(chance.choice([0, 0.0002]))
 
@@ -426,18 +458,6 @@ def test_a_model_that_is_new_may_have_taken_the_place_of_others():
     assert switches.needs_lock("h:1", "a")
     assert not switches.needs_lock("h:1", "b")
     assert not switches.needs_lock("h:2", "a")
-
-
-def test_models_that_are_listed_as_loaded_together_need_no_lock():
-    switches = Switches()
-    switches.answered("h", "c")
-    switches.listed("h", ["a", "b"])
-    for model in ("a", "b", "a"):
-        assert not switches.needs_lock("h", model)
-        switches.answered("h", model)
-    assert switches.needs_lock("h", "c")
-    switches.forget("h", "a")
-    assert not switches.needs_lock("h", "b")
 
 
 def test_a_model_that_has_not_answered_for_long_needs_the_lock_again():

@@ -221,7 +221,7 @@ def test_slots_are_counted_at_every_decision():
     assert asked(decide(compiled, Attributes(), facts)) == "abc"
     load[A] = 2
     busy = decide(compiled, Attributes(), facts)
-    assert busy.considered[0].dropped == "busy: 2 calls at once is its limit"
+    assert busy.considered[0].dropped == "busy: its limit is 2 at once"
     assert asked(busy) == "bc"
     load[A] = 1
     assert asked(decide(compiled, Attributes(), facts)) == "abc"
@@ -242,7 +242,7 @@ def test_a_pinned_candidate_that_is_out_or_busy_is_asked_all_the_same():
     assert (asked(out), out.considered[1].despite) == ("b", "down")
     providers = {**THREE, "b": replace(THREE["b"], concurrency=1)}
     busy = decide(compile_policy(policy, providers), Attributes(), Facts(pins={"all": B}, load={B: 1}))
-    assert (asked(busy), busy.considered[1].despite) == ("b", "busy: 1 calls at once is its limit")
+    assert (asked(busy), busy.considered[1].despite) == ("b", "busy: its limit is 1 at once")
 
 
 def test_a_pin_does_not_make_anybody_able():

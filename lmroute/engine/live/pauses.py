@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 
 
@@ -36,7 +37,8 @@ class Pause:
         try:
             await asyncio.wait((waiting,), timeout=self._left())
         finally:
-            waiting.cancel()  # done or not, nobody listens any more, and the loop may be closed by then
+            with suppress(RuntimeError):  # done or not, nobody listens any more; but the loop may be closed by then
+                waiting.cancel()
 
     def _left(self) -> float:
         return max(0.0, self.until - time.monotonic())

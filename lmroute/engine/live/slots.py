@@ -1,21 +1,18 @@
 """How many calls may be under way at once, and who is next: one queue for threads and event loops.
 
-A waiter is a ``concurrent.futures.Future``. Threads wait for its result, tasks await it wrapped. Giving up is
+A waiter is a ``concurrent.futures.Future``, which a ``Pause`` waits for in a thread or a task. Giving up is
 cancelling it; a future that can no longer be cancelled has been granted, so its slot goes on to the next.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 from collections import OrderedDict
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Hashable
 
 
 class NoSlotError(TimeoutError):
@@ -89,68 +86,6 @@ class Slots:
                 gate.in_flight -= 1
             admitted = gate.let_in()
         _complete(admitted)
-
-    def held(self, key: Hashable, limit: int | None, deadline: float | None = None) -> Held:
-        """Hold a slot: ``with`` in a thread, ``async with`` in a task.
-
-        Args:
-            deadline: a ``time.monotonic()`` value; ``None`` waits for ever.
-
-        Raises:
-            NoSlotError: none became free in time.
-        """
-        return Held(self, key, limit, deadline)
-
-
-class Held:
-    """A slot from ``with`` or ``async with`` to its end.
-
-    Not an ``@asynccontextmanager``: up to Python 3.12 a task that is thrown away while it waits inside an asynchronous
-    generator does not run its ``finally``.
-    """
-
-    __slots__ = ("_deadline", "_future", "_key", "_limit", "_slots")
-
-    def __init__(self, slots: Slots, key: Hashable, limit: int | None, deadline: float | None) -> None:
-        self._slots = slots
-        self._key = key
-        self._limit = limit
-        self._deadline = deadline
-
-    def __enter__(self) -> None:
-        self._future = self._slots.take(self._key, self._limit)
-        if not self._future.done():
-            with self._waiting():
-                self._future.result(self._left())
-
-    async def __aenter__(self) -> None:
-        self._future = self._slots.take(self._key, self._limit)
-        if not self._future.done():
-            with self._waiting():
-                # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the result.
-                async with asyncio.timeout(self._left()):
-                    await asyncio.wrap_future(self._future)
-
-    def __exit__(self, *_: object) -> None:
-        self._slots.leave(self._key, self._future)
-
-    async def __aexit__(self, *_: object) -> None:
-        self._slots.leave(self._key, self._future)
-
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """Give up the place in the queue, whatever ends the waiting."""
-        try:
-            yield
-        except BaseException as error:
-            self._slots.leave(self._key, self._future)
-            if isinstance(error, TimeoutError):
-                message = f"{self._key}: no slot became free in time (at most {self._limit} at once)"
-                raise NoSlotError(message) from None
-            raise
-
-    def _left(self) -> float | None:
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
 
 def _granted() -> Future[None]:

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 REMEMBERED_S = 300.0
 """For so long after its last answer a model counts as loaded. LM Studio itself unloads after an hour without use, or as
@@ -40,10 +40,6 @@ class Switches:
         with self._lock:
             others = {} if self.needs_lock(host, model) else self._seen[host]
             self._seen[host] = {**others, model: self._clock()}
-
-    def listed(self, host: str, models: Iterable[str]) -> None:
-        """The host lists these as loaded, all together: none of them has to make room for another."""
-        self._seen[host] = dict.fromkeys(models, self._clock())
 
     def forget(self, host: str, model: str) -> None:
         """The model may be gone: a call to it failed, or another one answered in its place."""

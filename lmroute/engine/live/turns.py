@@ -68,7 +68,7 @@ class Turn:
         if not future.done():
             yield Pause(deadline, future)
             if not future.done():
-                why = "models switched one by one" if key == self._host else f"at most {limit} calls at once"
+                why = "models switched one by one" if key == self._host else f"at most {limit} at once"
                 raise NoSlotError(f"{key} was busy until the deadline ({why})")
 
     def _give_back_lock(self) -> None:
