@@ -6,8 +6,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # What to run: make run ARGS="provider=lmstudio task=extract"
 ARGS ?=
+# The server that `make compat` asks; without one, lmroute's emulator in every release that it imitates.
+COMPAT = $(if $(ENDPOINT),--endpoint "$(ENDPOINT)") $(if $(ALLOW),--allow "$(ALLOW)") $(if $(TOKEN_ENV),--token-env "$(TOKEN_ENV)")
 
-.PHONY: help run test test-fast lint format schemas bench clean
+.PHONY: help run test test-fast compat lint format schemas bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -22,6 +24,9 @@ test: $(VENV)/.installed-dev ## every test, with coverage
 
 test-fast: $(VENV)/.installed-dev ## the tests that need neither the model nor seconds
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+compat: $(VENV)/.installed-dev ## LM Studio's contract against a server: ENDPOINT=http://127.0.0.1:1234 [ALLOW=generate,load] [TOKEN_ENV=LM_API_TOKEN]
+	@$(BIN)/python -m pytest tests/compat -q -rN --no-header -m "not slow" $(COMPAT)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy --strict
 	@echo "== ruff"

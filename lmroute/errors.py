@@ -6,6 +6,7 @@
     |-- ProviderUnavailable      a server or model that could not be reached or made ready
     |   |-- ServerUnreachable    nobody answers at that address
     |   |-- TokenRefused         the server wants an API token, or another one
+    |   |-- ModelMissing         the server does not have that model, or would not load it
     |   `-- EmbeddedUnavailable  the embedded model: no wheel, no weights, not a GGUF, did not start
     |-- DataError                a task's data file that is missing, empty or malformed
     `-- MissingExtra             a feature whose optional dependency is not installed
@@ -54,6 +55,10 @@ class ServerUnreachable(ProviderUnavailable):
 
 class TokenRefused(ProviderUnavailable):
     """The server wants an API token, or another one than it got."""
+
+
+class ModelMissing(ProviderUnavailable):
+    """The server does not have the model, or has it and would not load it."""
 
 
 class EmbeddedUnavailable(ProviderUnavailable):

@@ -21,6 +21,9 @@ MASK = "***"
 _SHORTEST = 6
 """Shorter values would mask ordinary words; nothing that short protects anything."""
 
+_LONGEST = 240
+"""Characters of one line of somebody else's text."""
+
 _PLACEHOLDERS = frozenset({"lm-studio", "lmstudio", "llamacpp", "llama.cpp", "ollama", "openai", "sglang"})
 """What people send to servers that want no key. To mask these is to mask the names of providers everywhere."""
 
@@ -57,6 +60,14 @@ def text(message: str) -> str:
             shown += [message[at:start], MASK]
         at = max(at, end)
     return "".join([*shown, message[at:]]) if at else message
+
+
+def one_line(told: str, longest: int = _LONGEST) -> str:
+    """What a person may be shown of somebody else's text: no secret, no control character, not too long."""
+    # Redacted before it is cut: half a secret has no shape any more.
+    plain = "".join(c if c.isprintable() else " " for c in text(told))
+    shown = " ".join(plain.split())
+    return shown if len(shown) <= longest else f"{shown[:longest]}…"
 
 
 def _secrets_in(message: str) -> Iterator[tuple[int, int]]:

@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from lmroute.diagnostics import Diagnostic
 from lmroute.errors import ConfigError
+from lmroute.providers.probe import surroundings
 from lmroute.validate import load
 
 # How long an example takes says something about the machine that runs it, and must not decide a test.
@@ -25,6 +26,13 @@ class Overlay(Protocol):
 def _nobodys_configuration(tmp_path, monkeypatch):
     """Whatever the person who runs the tests has configured takes no part."""
     monkeypatch.setenv("LMROUTE_CONFIG_HOME", str(tmp_path / "nobody"))
+
+
+@pytest.fixture(autouse=True)
+def _no_particular_machine(tmp_path, monkeypatch):
+    """What is advised on a refused connection depends on containers and WSL; tests run on a plain machine."""
+    plain = surroundings.Surroundings((tmp_path / "no-container",), "6.1.0", tmp_path / "nobody")
+    monkeypatch.setattr(surroundings, "HERE", plain)
 
 
 @pytest.fixture

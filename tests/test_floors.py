@@ -19,6 +19,7 @@ FLOORS = {
     "secrets": 1,
     "redact": 1,
     "validate": 2,
+    "lock": 2,
     "scaffold": 2,
     "telemetry": 2,
     "providers": 2,
@@ -26,6 +27,7 @@ FLOORS = {
     "engine": 3,
     "emulator": 3,
     "experiments": 4,
+    "testing": 4,
     "ui": 4,
     "cli": 5,
     "__init__": 5,
@@ -33,6 +35,7 @@ FLOORS = {
 NEIGHBOURS = {
     ("secrets", "redact"),  # a resolved secret is registered with the redactor
     ("errors", "diagnostics"),  # ConfigError carries Diagnostics
+    ("validate", "lock"),  # what the servers were found to be stands in for asking them
 }
 """Modules that share a row of the table and know each other, in this direction only."""
 
@@ -46,7 +49,9 @@ THIRD_PARTIES = {
     "secrets": {"keyring"},
     "telemetry": {"opentelemetry", "orjson"},
     "providers": {"httpx", "tenacity", "anyio", "httpcore"},
+    "providers/contract": {"jsonschema", "referencing"},
     "providers/embedded": {"xllamacpp", "filelock", "platformdirs"},
+    "providers/lmstudio": {"filelock"},
     "engine": {"dspy", "litellm"},
     "engine/adapters": {"pydantic"},
     "engine/wire": {"httpcore"},
@@ -56,19 +61,22 @@ THIRD_PARTIES = {
     "experiments": {"dspy", "rich"},
     "experiments/main": {"omegaconf"},
     "experiments/job": {"omegaconf"},
+    "testing": {"pytest", "starlette"},
     "ui": {"starlette", "jinja2"},
 }
 """The design's table by room, and below it what one place needs beyond it, where the place is the reason:
 
 referencing      jsonschema's own way to resolve $ref between our schema files
+jsonschema       in `providers/contract`, what LM Studio answers is held to schemas/lmstudio
 platformdirs     where Windows and macOS keep configuration and caches
 anyio, httpcore  httpx's engine; its network backend is where addresses and deadlines are checked
 orjson           a record is written at every call, and json takes ten times as long
-filelock         two processes must not download or start the same model at once
+filelock         two processes must not download, start or load the same model at once
 pydantic         DSPy describes output types with it, and hands us its models
 hydra            composes and launches; the rest of `config/` serves `lmroute validate --files-only`, which needs none
 omegaconf        resolves what Hydra composed; `build(cfg)` and `hydra.main` take its type
 httpx, yaml      the emulator's llama.cpp backend is an HTTP client; its scripts are YAML
+pytest           `testing/` is fixtures for the tests of other programs; nothing imports that room but pytest
 """
 
 DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml", "ruamel": "ruamel.yaml"}

@@ -1,6 +1,7 @@
 """The command line: ``lmroute <verb>``. A verb is a module of this package and a row of ``VERBS``.
 
-A verb that has verbs of its own is a package with a ``VERBS`` table of them: ``lmroute policy verify``.
+A verb that has verbs of its own is a package with a ``VERBS`` table of them: ``lmroute policy verify``. If it has a
+``DEFAULT`` too, that is the one of them which may be left out: ``lmroute models`` is ``lmroute models list``.
 
 Exit codes: 0 for good, 1 for a finding, 2 for wrong usage or an internal error, 130 after Ctrl-C.
 """
@@ -28,6 +29,8 @@ VERBS = {
     "why": "tell where a value of the configuration comes from, and what it took the place of",
     "route": "tell why a request goes where it goes",
     "policy": "prove, compare, test and replay routing policies",
+    "models": "tell what models the servers have; load, unload and download those of LM Studio",
+    "lock": "write down what the servers were found to be, or tell what changed since",
     "explain": "tell what a code like LMR102 means, with a bad and a good example",
     "init": "make a project: your own profiles and policies, checked by editor, commit and CI",
     "emulator": "serve LM Studio's API with a scripted or a real small model",
@@ -38,7 +41,7 @@ Module ``lmroute.cli.<verb>`` has ``add_arguments(parser)`` and ``run(arguments)
 beginning of its help; paragraphs that are indented there are examples, and stay as they are.
 """
 
-_HOLDING = {"init", "emulator"}
+_HOLDING = {"init", "emulator", "models.load", "models.download"}
 """The verbs that Ctrl-C interrupts, so that they can tidy up; the others it ends."""
 
 USAGE = 2
@@ -57,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return USAGE
     try:
-        with _ending(at_once=chosen.verb not in _HOLDING):
-            return _run(chosen.verb, chosen.arguments)
+        return _run(chosen.verb, chosen.arguments)
     except LmrouteError as error:
         print(redact.text(str(error)), file=sys.stderr)
         return error.exit_code
@@ -74,6 +76,9 @@ def _run(verb: str, arguments: list[str]) -> int:
     module = import_module(f"lmroute.cli.{verb}")
     prog = f"lmroute {verb.replace('.', ' ')}"
     if verbs := getattr(module, "VERBS", None):
+        default = getattr(module, "DEFAULT", None)
+        if default and not {*arguments[:1]} & {*verbs, "-h", "--help"}:
+            return _run(f"{verb}.{default}", arguments)
         chooser = _chooser(prog, module.__doc__, verbs)
         chosen = chooser.parse_args(arguments)
         if chosen.verb is None:
@@ -82,7 +87,9 @@ def _run(verb: str, arguments: list[str]) -> int:
         return _run(f"{verb}.{chosen.verb}", chosen.arguments)
     parser = argparse.ArgumentParser(prog=prog, description=module.__doc__, formatter_class=_Help)
     module.add_arguments(parser)
-    code: int = module.run(parser.parse_intermixed_args(arguments))  # overrides and options in any order
+    chosen = parser.parse_intermixed_args(arguments)  # overrides and options in any order
+    with _ending(at_once=verb not in _HOLDING):
+        code: int = module.run(chosen)
     return code
 
 

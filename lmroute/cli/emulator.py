@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmroute import secrets
 from lmroute.emulator.backends.script import read_script
 from lmroute.emulator.catalog import Model
-from lmroute.emulator.settings import Engine, Settings, Token
+from lmroute.emulator.faults import FAULT_NAMES, fault_option, read_faults
+from lmroute.emulator.instances import LoadConfig
+from lmroute.emulator.settings import Engine, Loaded, Settings, Token
 from lmroute.emulator.versions import NEWEST, PROFILES
 from lmroute.errors import LmrouteError, SecretError
 from lmroute.model import SecretRef, SecretSource
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from lmroute.providers.embedded import Fetch
 
@@ -45,6 +49,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="YAML list of {match: text, reply: text} for the scripted model",
     )
     add("--models", nargs="+", metavar="ID", help="downloaded models; the first chat model is loaded")
+    add(
+        "--load",
+        action="append",
+        metavar="MODEL[@ID]",
+        help="have this model loaded, as instance ID (default: the first chat model); may be given again",
+    )
+    add("--load-nothing", action="store_true", help="start with no model loaded")
+    add("--context-length", type=int, metavar="TOKENS", help="window of loaded models (default: each model's own)")
+    add("--parallel", type=int, metavar="N", help="predictions at once per instance (default: the release's)")
+    add("--load-seconds", type=float, default=0.0, metavar="S", help="what loading a model takes (default: 0)")
+    add("--ttl", type=int, default=3600, metavar="S", help="idle time of a model that a request loaded (default: 3600)")
+    add("--manual-clock", action="store_true", help="loads, TTLs and downloads wait until the clock is advanced")
+    add(
+        "--fault",
+        action="append",
+        metavar="NAME[=VALUE]",
+        help=f"go wrong from the start; may be given again. Names: {', '.join(FAULT_NAMES)}",
+    )
     add("--no-jit", action="store_true", help="do not load a downloaded model when a request asks for it")
     add(
         "--profile",
@@ -87,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    return Settings(
+    settings = Settings(
         engine=Engine(arguments.model),
         version=PROFILES[arguments.profile],
         models=tuple(map(Model.named, arguments.models)) if arguments.models else None,
@@ -96,7 +118,33 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         tokens=_tokens(arguments),
         split=arguments.split,
         script=read_script(arguments.script) if arguments.script else (),
+        clock="manual" if arguments.manual_clock else "real",
+        load_config=LoadConfig(arguments.context_length, arguments.parallel),
+        load_seconds=arguments.load_seconds,
+        ttl_s=arguments.ttl,
+        faults=read_faults(dict(map(fault_option, arguments.fault or ()))),
     )
+    return replace(settings, loaded=_loaded(arguments, settings.on_disk))
+
+
+def _loaded(arguments: argparse.Namespace, models: Sequence[Model]) -> tuple[Loaded, ...] | None:
+    if arguments.load_nothing:
+        if arguments.load:
+            raise LmrouteError("--load and --load-nothing exclude each other; keep one of them")
+        return ()
+    if not arguments.load:
+        return None
+    return tuple(_one_loaded(text, models) for text in arguments.load)
+
+
+def _one_loaded(text: str, models: Sequence[Model]) -> Loaded:
+    key, _, identifier = text.rpartition("@")
+    for name, called in ((text, ""), (key, identifier)):  # a name may have an @ of its own, as in key@q4_k_m
+        for model in models:
+            if model.answers_to(name):
+                return Loaded(model.key, called)
+    known = ", ".join(model.key for model in models)
+    raise LmrouteError(f"--load {text}: no such model is on the emulated disk; there are {known}")
 
 
 def _tokens(arguments: argparse.Namespace) -> tuple[Token, ...]:

@@ -17,6 +17,8 @@ from lmroute.model import (
     Guarantee,
     JsonMode,
     Kind,
+    Load,
+    LoadMode,
     Locality,
     Named,
     Order,
@@ -74,6 +76,10 @@ def _secret(raw: _Raw) -> SecretRef:
 
 def _seconds(raw: _Raw) -> Timeouts:
     return Timeouts(**{name: float(value) for name, value in raw.items()})
+
+
+def _load(raw: _Raw) -> Load:
+    return Load(**_converted(raw, {"mode": LoadMode}))
 
 
 def _dollars(raw: _Raw) -> Cost:
@@ -161,6 +167,7 @@ _PROFILE: Mapping[str, Callable[[Any], Any]] = {
     "cost": _dollars,
     "capabilities": _capabilities,
     "timeouts": _seconds,
+    "load": _load,
     "context_window": int,
     "concurrency": int,
     "params": _params,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,25 +11,28 @@ from starlette.responses import HTMLResponse
 
 from lmroute.emulator import refusals
 from lmroute.emulator.auth import Gate
+from lmroute.emulator.house import House
+from lmroute.emulator.journal import Recorder
 from lmroute.emulator.refusals import Refused
-from lmroute.emulator.routes import Endpoints
+from lmroute.emulator.routes import routes
 from lmroute.emulator.state import State
 from lmroute.emulator.wire import json_response
+from lmroute.emulator.wire_faults import CRASH_PAGE, FaultyWire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from lmroute.emulator.backends import Backend
+    from lmroute.emulator.clock import Clock
     from lmroute.emulator.settings import Settings
 
-CRASH_PAGE = '<!DOCTYPE html>\n<html lang="en"><body>\n<pre>Internal Server Error</pre>\n</body></html>\n'
 
-
-def create_app(settings: Settings, backend: Backend, clock: Callable[[], float] = time.monotonic) -> Starlette:
+def create_app(settings: Settings, backend: Backend, clock: Clock | None = None) -> Starlette:
     """The emulator as an ASGI application, which closes ``backend`` when it shuts down."""
+    house = House(settings, State(settings, clock), backend)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -38,8 +40,12 @@ def create_app(settings: Settings, backend: Backend, clock: Callable[[], float] 
         await backend.aclose()
 
     app = Starlette(
-        routes=Endpoints(settings, State(settings, clock), backend).routes(),
-        middleware=[Middleware(Gate, tokens=settings.tokens)] if settings.require_auth else [],
+        routes=routes(house),
+        middleware=[
+            Middleware(Recorder, journal=house.journal),
+            Middleware(FaultyWire, state=house.state),
+            *([Middleware(Gate, tokens=settings.tokens)] if settings.require_auth else []),
+        ],
         exception_handlers={404: _unexpected, 405: _unexpected, Refused: _refused, Exception: _crashed},
         lifespan=lifespan,
     )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
+from lmroute.emulator.faults import faults_of
+from lmroute.emulator.journal import is_control
 from lmroute.emulator.refusals import Refused
 from lmroute.emulator.settings import TOKEN_SHAPE
 from lmroute.emulator.wire import json_response
@@ -34,7 +36,10 @@ _FORBIDDEN = (
 
 
 class Gate:
-    """ASGI middleware that asks for a token; the greeting is free, so that the server can be recognised."""
+    """ASGI middleware that asks for a token; the greeting is free, so that the server can be recognised.
+
+    A fault can close the greeting too. What controls the emulator never asks for LM Studio's tokens.
+    """
 
     def __init__(self, app: ASGIApp, tokens: Sequence[Token]) -> None:
         self._app = app
@@ -43,10 +48,16 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass or turn it away."""
         app = self._app
-        if scope["type"] == "http" and scope["path"] != GREETING_PATH:
+        if scope["type"] == "http" and not _is_free(scope):
             refused = check(self._tokens, scope["method"], scope["path"], Headers(scope=scope))
             app = json_response(refused.body, refused.status) if refused else app
         await app(scope, receive, send)
+
+
+def _is_free(scope: Scope) -> bool:
+    if scope["path"] == GREETING_PATH:
+        return not faults_of(scope).greeting_needs_token
+    return is_control(scope["path"])
 
 
 def check(tokens: Sequence[Token], method: str, path: str, headers: Headers) -> Refused | None:

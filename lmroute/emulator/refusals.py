@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lmroute.emulator.backends import ContextOverflow, GenerationError, ModelCrashed
 from lmroute.emulator.resolution import Unresolved
-from lmroute.emulator.versions import OPENAI_ERRORS, OVERFLOW_IN_STREAM, TEXT_FORMAT, Version
+from lmroute.emulator.versions import OPENAI_ERRORS, TEXT_FORMAT, Version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +30,6 @@ def text(message: str, status: int = 400) -> Refused:
 def unexpected_endpoint(method: str, path: str) -> Refused:
     """An unknown path or method: an error that LM Studio sends with status 200."""
     return text(f"Unexpected endpoint or method. ({method} {path})", 200)
-
-
-def not_emulated(method: str, path: str) -> Refused:
-    """Something that LM Studio has and the emulator does not."""
-    message = f"{method} {path} exists in LM Studio; lmroute's emulator does not answer it"
-    return Refused(501, {"error": {"type": "not_implemented", "message": message}})
 
 
 def not_json() -> Refused:
@@ -71,46 +64,35 @@ def unresolved(why: Unresolved, name: str | None, models: Sequence[Model], versi
     return _about_model(message, "model_not_found", version)
 
 
+def load_failed(name: str | None, version: Version) -> Refused:
+    """A model that a request asked for and that could not be loaded."""
+    return _about_model(f'Failed to load model "{name}". Error: Failed to load model.', None, version)
+
+
 def unknown_in_v0(name: str) -> Refused:
     """A single model of the v0 list that is not on disk. LM Studio's own words for it are unknown."""
     return text(f'Model "{name}" not found', 404)
 
 
-def generation_failed(error: GenerationError, version: Version) -> Refused:
-    """A generation that failed before anything was sent."""
-    return text(failure_text(error, version, streaming=False))
+def invalid_value(param: str, value: object, supported: Sequence[str]) -> Refused:
+    """A value that is none of those ``supported``, in the words of the OpenAI-style routes."""
+    message = f"Invalid '{param}' value: '{value}'. Supported values: {', '.join(supported)}."
+    return openai_error(message, param, "invalid_value")
 
 
-def ends_stream(error: GenerationError, version: Version) -> bool:
-    """Whether this failure is told inside a stream of status 200 even when nothing was sent yet."""
-    return isinstance(error, ContextOverflow) and version.has(OVERFLOW_IN_STREAM)
+def openai_error(message: str, param: str | None, code: str | None, status: int = 400) -> Refused:
+    """The error as an object, in the form of the OpenAI-style routes."""
+    return Refused(
+        status,
+        {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}},
+    )
 
 
-def failure_text(error: GenerationError, version: Version, *, streaming: bool) -> str:
-    """LM Studio's words for a failed generation."""
-    if isinstance(error, ContextOverflow):
-        return _overflow(error, version, streaming=streaming)
-    if isinstance(error, ModelCrashed):
-        return "The model has crashed without additional information. (Exit code: null)"
-    return str(error)
-
-
-def _overflow(error: ContextOverflow, version: Version, *, streaming: bool) -> str:
-    larger = "Try to load the model with a larger context length, or provide a shorter input"
-    if not version.has(OVERFLOW_IN_STREAM):  # the odd order of words is LM Studio's
-        return (
-            f"Trying to keep the first {error.prompt_tokens} tokens when context the overflows. However, "
-            f"the model is loaded with context length of only {error.context_length} tokens, "
-            f"which is not enough. {larger}"
-        )
-    if streaming:
-        return (
-            f"Input does not fit in context length. The input has {error.prompt_tokens} tokens, "
-            f"but the context length only supports {error.context_length} tokens."
-        )
-    return f"The number of tokens to keep from the initial prompt is greater than the context length. {larger}"
+def not_embedding(name: str, version: Version) -> Refused:
+    """A chat model that is asked for embeddings."""
+    message = f'Failed to load model "{name}". Error: Model is not embedding.'
+    return _about_model(message, "model_not_found", version)
 
 
 def _about_model(message: str, code: str | None, version: Version) -> Refused:
-    body = {"message": message, "type": "invalid_request_error", "param": "model", "code": code}
-    return Refused(400 if version.has(OPENAI_ERRORS) else 404, {"error": body})
+    return openai_error(message, "model", code, 400 if version.has(OPENAI_ERRORS) else 404)

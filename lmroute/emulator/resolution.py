@@ -10,7 +10,7 @@ from lmroute.emulator.catalog import Kind, Model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lmroute.emulator.state import Instance
+    from lmroute.emulator.instances import Instance
 
 
 class Unresolved(Enum):
@@ -23,22 +23,22 @@ class Unresolved(Enum):
 
 
 def resolve(
-    name: str | None, models: Sequence[Model], instances: Sequence[Instance], *, jit: bool
+    name: str | None, models: Sequence[Model], instances: Sequence[Instance], *, jit: bool, kind: Kind = Kind.LLM
 ) -> Instance | Model | Unresolved:
     """What a request for ``name`` (``None`` when it names nothing) gets.
 
     In this order: the instance of exactly that id; the first instance of a model of that key; with ``jit``, a
     downloaded model of that key, which the caller then loads; the only loaded model, whatever it is called.
-    Embedding models do not count.
+    Only models of ``kind`` count.
     """
-    chats = [instance for instance in instances if instance.model.kind is Kind.LLM]
+    chats = [instance for instance in instances if instance.model.kind is kind]
     if name is None:
         return _only(chats, Unresolved.NAME_MISSING)
     if not name:
         return Unresolved.UNKNOWN_NAME
     exact = next((instance for instance in chats if instance.id == name), None)
     loaded = next((instance for instance in chats if instance.model.answers_to(name)), None)
-    downloaded = next((m for m in models if jit and m.kind is Kind.LLM and m.answers_to(name)), None)
+    downloaded = next((m for m in models if jit and m.kind is kind and m.answers_to(name)), None)
     return exact or loaded or downloaded or _only(chats, Unresolved.UNKNOWN_NAME)
 
 

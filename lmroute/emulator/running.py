@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lmroute.emulator.backends.scripted import ScriptedModel
 from lmroute.emulator.catalog import EMBEDDED
+from lmroute.emulator.remote import Remote
 from lmroute.emulator.settings import Engine, Settings
 from lmroute.emulator.sockets import LOOPBACK, bound, url_of
 from lmroute.errors import LmrouteError, MissingExtra
@@ -19,6 +20,7 @@ try:
     import uvicorn
 
     from lmroute.emulator.app import create_app
+    from lmroute.emulator.connection import Connection
 except ModuleNotFoundError as missing:
     if str(missing.name).partition(".")[0] not in {"starlette", "uvicorn"}:
         raise
@@ -46,14 +48,12 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in self.server_state.connections:
             connection.transport.close()
+        await asyncio.sleep(0)  # idle ones are gone then; for those that are not, uvicorn waits tenths of a second
         await super().shutdown(sockets)
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """An emulator that answers. ``url`` has no ``/v1``."""
-
-    url: str
+class Running(Remote):
+    """An emulator that answers, and what a test may do to it while it runs. ``url`` has no ``/v1``."""
 
 
 @contextmanager
@@ -131,7 +131,10 @@ def opened(settings: Settings, report: Callable[[Fetch], None] | None = None) ->
     from lmroute.emulator.backends.llamacpp import LlamaCpp  # noqa: PLC0415
     from lmroute.providers.embedded import EmbeddedServer  # noqa: PLC0415
 
-    window = max((model.context_length for model in settings.on_disk), default=EMBEDDED[0].context_length)
+    default = settings.load_config.context_length
+    windows = [min(default or model.context_length, model.max_context_length) for model in settings.on_disk]
+    windows += [loaded.config.context_length or 0 for loaded in settings.in_memory if loaded.config]
+    window = max(windows, default=EMBEDDED[0].context_length)
     with EmbeddedServer.acquire(None, context_window=window, report=report) as server:
         yield LlamaCpp(server.base_url, server.api_key, server.model_id)
 
@@ -139,7 +142,7 @@ def opened(settings: Settings, report: Callable[[Fetch], None] | None = None) ->
 def _server(app: Starlette, *, access_log: bool = False) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="on",
         access_log=access_log,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lmroute.emulator import catalog
 from lmroute.emulator.catalog import Kind, Model
+from lmroute.emulator.faults import Faults
+from lmroute.emulator.instances import LoadConfig
 from lmroute.emulator.versions import API_TOKENS, NEWEST, Version
 from lmroute.errors import LmrouteError
 
@@ -43,15 +45,32 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model that is in memory from the start, under its key or an identifier of its own."""
+    """A model that is in memory from the start, under its key or an identifier of its own.
+
+    Attributes:
+        config: how it is loaded; ``None`` means as every other model.
+    """
 
     key: str
     identifier: str = ""
+    config: LoadConfig | None = None
 
     @property
     def id(self) -> str:
         """What the instance is called, case-sensitive."""
         return self.identifier or self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A plugin that ``/api/v1/chat`` may use, such as ``mcp/almanac``.
+
+    Attributes:
+        tools: its tools by name, each with the text that it always returns.
+    """
+
+    id: str
+    tools: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +86,17 @@ class Settings:
         require_auth: whether a request needs one of ``tokens``.
         split: send streams in pieces of so many bytes, whatever they cut; ``None`` sends whole events.
         script: what the scripted engine answers, first match first.
+        clock: whether loads, TTLs and downloads go by the machine's time or stand still until they are told.
+        load_config: how models are loaded when nothing else is said.
+        load_seconds: what it takes to load a model.
+        ttl_s: how long a model that a request loaded may idle when the request does not say.
+        keep_last_jit: whether a model that a request loads evicts the one that a request loaded before.
+        evict_kills: whether what an evicted model is answering ends with an error; else it may finish.
+        memory_bytes: what fits into memory, by the models' sizes; ``None`` means everything.
+        downloadable: models that are not on disk and can be downloaded.
+        download_bytes_per_s: how fast.
+        plugins: what requests to ``/api/v1/chat`` may use; any other plugin is refused.
+        faults: what goes wrong from the start.
 
     Raises:
         LmrouteError: when these cannot all be true of one server.
@@ -81,6 +111,17 @@ class Settings:
     tokens: tuple[Token, ...] = ()
     split: int | None = None
     script: tuple[Line, ...] = ()
+    clock: Literal["real", "manual"] = "real"
+    load_config: LoadConfig = field(default_factory=LoadConfig)
+    load_seconds: float = 0.0
+    ttl_s: int = 3600
+    keep_last_jit: bool = True
+    evict_kills: bool = True
+    memory_bytes: int | None = None
+    downloadable: tuple[Model, ...] = catalog.DOWNLOADABLE
+    download_bytes_per_s: int = 500_000_000
+    plugins: tuple[Plugin, ...] = ()
+    faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
         keys = [model.key.lower() for model in self.on_disk]
@@ -89,6 +130,7 @@ class Settings:
         for loaded in self.in_memory:
             if loaded.key.lower() not in keys:
                 raise LmrouteError(f"'{loaded.key}' cannot be loaded: it is not among the models {', '.join(keys)}")
+        _refuse_less(self)
         if self.split is not None and self.split < 1:
             raise LmrouteError(f"split must be at least 1 byte, not {self.split}")
         if self.require_auth and not self.version.has(API_TOKENS):
@@ -109,6 +151,21 @@ class Settings:
         if self.loaded is not None:
             return self.loaded
         return tuple(Loaded(model.key) for model in self.on_disk if model.kind is Kind.LLM)[:1]
+
+
+def _refuse_less(settings: Settings) -> None:
+    window, parallel = settings.load_config.context_length, settings.load_config.parallel
+    numbers = {
+        "ttl_s": (settings.ttl_s, 1),
+        "load_seconds": (settings.load_seconds, 0),
+        "context_length": (window, 1),
+        "parallel": (parallel, 1),
+        "memory_bytes": (settings.memory_bytes, 0),
+        "download_bytes_per_s": (settings.download_bytes_per_s, 1),
+    }
+    for name, (value, least) in numbers.items():
+        if value is not None and value < least:
+            raise LmrouteError(f"{name} must be at least {least}, not {value}")
 
 
 def _refuse_twice(what: str, names: list[str]) -> None:

@@ -19,7 +19,7 @@ from lmroute.engine.live.pauses import Pause
 from lmroute.engine.live.slots import NoSlotError
 from lmroute.engine.refusals import code_of, refusal
 from lmroute.engine.shaping import fit
-from lmroute.engine.trace import trace, traced, with_field
+from lmroute.engine.trace import notes_of, trace, traced, with_field
 from lmroute.model import Attempt, Attributes, Candidate, Failure
 from lmroute.providers import dialing
 from lmroute.routing.attempts import may_fall_back
@@ -123,12 +123,14 @@ class LogicalCall:
     def succeeded(self, attempt: Try, response: Response) -> Response:
         """Note that an attempt succeeded; the response with the trace in its ``provider_data``."""
         usage = Usage(response.usage.input_tokens, response.usage.output_tokens)
+        attempt.degraded += notes_of(response)
         self._answered(attempt, response.model, usage)
         return traced(response, self.trace())
 
     def streamed(self, attempt: Try, answered: str | None, end: Any) -> Any:
         """``succeeded`` for a stream: its end event with the trace."""
         usage = Usage(end.usage.input_tokens, end.usage.output_tokens) if end.usage else Usage()
+        attempt.degraded += notes_of(end)
         self._answered(attempt, answered or attempt.candidate.model, usage)
         return traced(end, self.trace())
 
@@ -186,7 +188,7 @@ class LogicalCall:
         """
         live, began = self._routing.live, time.monotonic()
         has_waited = False
-        turn = live.turn(candidate, self._choice.profile(candidate))
+        turn = live.turn(candidate, self._choice.profile(candidate), self._choice.attributes.total_tokens)
         attempt = None
         try:
             for pause in turn.waits(self._deadline):

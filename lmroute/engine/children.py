@@ -63,7 +63,7 @@ class ProviderEngine:
             with exchanging(call.exchange):
                 response: Response = self._engine(call.place).complete(call.request)
             self._provider.check_model(call, response.model)
-            return response
+            return call.noted(response)
 
     def stream(self, request: Request) -> Iterator[Any]:
         """One attempt, its events. The start event names the model that answers."""
@@ -76,7 +76,8 @@ class ProviderEngine:
                 self._provider.check_model(call, call.exchange.answered)
                 yield _with_model(first, call.exchange.answered)
                 with understood(call.exchange):
-                    yield from events
+                    for event in events:
+                        yield call.noted(event) if event.type == "end" else event
 
     def _engine(self, place: Place) -> Any:
         with self._lock:
@@ -109,7 +110,7 @@ class AsyncProviderEngine:
             with exchanging(call.exchange):
                 response: Response = await engine.complete(call.request)
             self._provider.check_model(call, response.model)
-            return response
+            return call.noted(response)
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
         """One attempt, its events. The start event names the model that answers."""
@@ -123,7 +124,7 @@ class AsyncProviderEngine:
                 yield _with_model(first, call.exchange.answered)
                 with understood(call.exchange):
                     async for event in events:
-                        yield event
+                        yield call.noted(event) if event.type == "end" else event
 
     async def _engine(self, place: Place) -> Any:
         loop = asyncio.get_running_loop()

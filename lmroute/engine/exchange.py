@@ -17,6 +17,7 @@ from dspy import lm15
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lmroute.engine.replies import Mending
     from lmroute.providers.dialing import Patience
 
 _WHATEVER_AN_ANSWER_BREAKS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -30,6 +31,7 @@ class Exchange:
         streams: whether an event stream is asked for: only there the first byte and silence have bounds of their own.
         keyless: whether the server is to get no token.
         needs_choices: whether the dialect's answer must hold ``choices`` (OpenAI chat).
+        mending: by what an answer of LM Studio is mended; ``None`` for other servers.
         answered: the model that the answer names first; empty until it is known.
         replied: whether an answer has begun.
         wait_until: the ``time.monotonic()`` value until which the next bytes are waited for.
@@ -39,6 +41,7 @@ class Exchange:
     streams: bool = False
     keyless: bool = False
     needs_choices: bool = False
+    mending: Mending | None = None
     answered: str = ""
     replied: bool = False
     wait_until: float = field(init=False)

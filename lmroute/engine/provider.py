@@ -14,9 +14,12 @@ from dspy import lm15
 from lmroute import redact
 from lmroute.engine.exchange import Exchange
 from lmroute.engine.readiness import OnFetch, Place, Readiness
-from lmroute.engine.verdicts import ModelSubstitutedError, classify, refine
+from lmroute.engine.replies import Mending
+from lmroute.engine.shaping import spelled
+from lmroute.engine.trace import noted
+from lmroute.engine.verdicts import ModelSubstitutedError, advised, classify, refine
 from lmroute.model import AUTO, Failure, Profile
-from lmroute.providers import dialing
+from lmroute.providers import dialing, lmstudio
 from lmroute.providers.catalog import TYPES, Dialect
 from lmroute.providers.lmstudio import is_same_model
 
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 
     from dspy.lm15 import Request
 
-    from lmroute.model import Candidate
+    from lmroute.engine.live.learnt import Learnt
+    from lmroute.engine.stock import Target
 
 _log = logging.getLogger("lmroute.engine")
 
@@ -49,23 +53,28 @@ class Call:
     Attributes:
         place: where it goes, under which token.
         request: as the native engine gets it.
-        model: the model it asks for, as the server calls it.
+        target: the model that it asks for.
         is_pinned: whether the caller asked for exactly that model, and not for ``auto``.
     """
 
     place: Place
     request: Request
-    model: str
+    target: Target
     is_pinned: bool
     exchange: Exchange
+
+    def noted(self, answer: Any) -> Any:
+        """The answer, or a stream's end event, with what was mended in it."""
+        mending = self.exchange.mending
+        return noted(answer, mending.notes) if mending is not None else answer
 
 
 class Provider:
     """One provider profile at work. No I/O but what readiness does."""
 
-    def __init__(self, profile: Profile, windows: dict[Candidate, int], on_fetch: OnFetch | None = None) -> None:
+    def __init__(self, profile: Profile, learnt: Learnt | None = None, on_fetch: OnFetch | None = None) -> None:
         self.profile = profile
-        self.readiness = Readiness(profile, windows, on_fetch)
+        self.readiness = Readiness(profile, learnt, on_fetch)
         self._row = TYPES[profile.type]
 
     @property
@@ -76,17 +85,24 @@ class Provider:
     def aim(self, request: Request, *, stream: bool = False) -> Call:
         """Resolve the model and set the clocks. May block while a server or model is made ready."""
         place = self.readiness.place()
-        model = self.readiness.model(request.model, place)
-        aimed = model if self.is_litellm else f"{self._engine_id}:{model}"
+        target = self.readiness.target(request.model, place)
+        aimed = target.model if self.is_litellm else f"{self._engine_id}:{target.model}"
         is_chat = self._row.dialect is Dialect.OPENAI_CHAT
-        exchange = Exchange(self._patience(), stream, needs_choices=is_chat, keyless=place.token is None)
-        return Call(place, replace(request, model=aimed), model, request.model != AUTO, exchange)
+        request, notes = spelled(request, self.profile, target.reasoning)
+        mending = Mending(request, list(notes)) if self.profile.type == "lmstudio" else None
+        exchange = Exchange(
+            self._patience(target.load_s), stream, needs_choices=is_chat, keyless=place.token is None, mending=mending
+        )
+        return Call(place, replace(request, model=aimed), target, request.model != AUTO, exchange)
 
     def check_model(self, call: Call, answered: str) -> None:
         """Act on an answer from another model than the one asked for, the way the profile says."""
-        if not (self._row.strict_model and answered) or is_same_model(call.model, answered):
+        asked = call.target.model
+        if not (self._row.strict_model and answered) or is_same_model(asked, answered):
             return
-        message = f"asked for {call.model!r}, answered by {answered!r}"
+        if answered in call.target.instances:
+            return  # a person loaded that model under a name of their own
+        message = f"asked for {asked!r}, answered by {answered!r}"
         if not call.is_pinned:
             self.readiness.forget()  # any model would do, but another one is loaded by now, with another window
         elif self.profile.on_substitution == "error":
@@ -101,10 +117,10 @@ class Provider:
             yield
         except lm15.LM15Error as error:
             # In place, because tracebacks show the original too; servers echo what they were sent.
-            error.message = redact.text(error.message)
+            error.message = lmstudio.without_token(redact.text(error.message))
             error.args = (error.message,)
             error.provider = self.profile.id
-            refined = refine(error)
+            refined = advised(refine(error), self.profile)
             if classify(refined) not in _SAYS_NOTHING_OF_THE_SERVER:
                 self.readiness.forget()
             if refined is error:
@@ -143,14 +159,14 @@ class Provider:
             return f"lmroute-{self.profile.id.replace('_', '-').lower()}"
         return self._row.dialect.value
 
-    def _patience(self) -> dialing.Patience:
+    def _patience(self, load_s: float) -> dialing.Patience:
         times = self.profile.timeouts
-        own = time.monotonic() + times.total_s
+        own = time.monotonic() + times.total_s + load_s
         outer = dialing.deadline()
         return dialing.Patience(
             deadline=own if outer is None else min(own, outer),
             connect_s=times.connect_s,
-            first_byte_s=times.first_token_s,
+            first_byte_s=times.first_token_s + load_s,
             idle_s=times.idle_s,
         )
 
@@ -159,11 +175,11 @@ class Providers:
     """The provider of each profile, one for the sync and the async engine alike: what one learns of a server both know.
 
     Args:
-        windows: collects the context windows that are learned from servers.
+        learnt: collects what servers tell of their models.
     """
 
-    def __init__(self, windows: dict[Candidate, int], on_fetch: OnFetch | None = None) -> None:
-        self._windows, self._on_fetch = windows, on_fetch
+    def __init__(self, learnt: Learnt, on_fetch: OnFetch | None = None) -> None:
+        self._learnt, self._on_fetch = learnt, on_fetch
         self._lock = threading.Lock()
         self._made: dict[str, Provider] = {}
 
@@ -172,5 +188,5 @@ class Providers:
         with self._lock:
             made = self._made.get(profile.id)
             if made is None or made.profile != profile:
-                made = self._made[profile.id] = Provider(profile, self._windows, self._on_fetch)
+                made = self._made[profile.id] = Provider(profile, self._learnt, self._on_fetch)
             return made

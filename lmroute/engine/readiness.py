@@ -16,18 +16,12 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 from dspy import lm15
 
 from lmroute import secrets
+from lmroute.engine.live.learnt import Learnt
+from lmroute.engine.stock import Stock, Target
 from lmroute.engine.verdicts import NotReadyError
-from lmroute.errors import (
-    LmrouteError,
-    MissingExtra,
-    ProviderUnavailable,
-    SecretError,
-    ServerUnreachable,
-    TokenRefused,
-)
-from lmroute.model import AUTO, Candidate
-from lmroute.providers import catalog, dialing, lmstudio
-from lmroute.providers.http import get_json
+from lmroute.errors import LmrouteError, MissingExtra, ModelMissing, SecretError, ServerUnreachable, TokenRefused
+from lmroute.model import Candidate
+from lmroute.providers import catalog, dialing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +33,6 @@ T = TypeVar("T")
 OnFetch: TypeAlias = "Callable[[Fetch], None]"
 """Told how far the fetch of the embedded weights is, while one is under way."""
 
-_REFUSED = frozenset({401, 403})
 _EMBEDDED_WINDOW = 4096  # tokens; enough for prompts of a page, small enough for any machine
 
 _AS_LM15: tuple[tuple[type[LmrouteError], type[lm15.LM15Error]], ...] = (
@@ -47,6 +40,7 @@ _AS_LM15: tuple[tuple[type[LmrouteError], type[lm15.LM15Error]], ...] = (
     (MissingExtra, lm15.NotConfiguredError),
     (ServerUnreachable, lm15.TransportError),
     (TokenRefused, lm15.AuthError),
+    (ModelMissing, lm15.UnsupportedModelError),
     (LmrouteError, NotReadyError),
 )
 
@@ -77,13 +71,13 @@ class Server(Protocol):
 class Readiness:
     """One provider's place and models, found on first use. Safe to ask from many threads."""
 
-    def __init__(self, profile: Profile, windows: dict[Candidate, int], on_fetch: OnFetch | None = None) -> None:
+    def __init__(self, profile: Profile, learnt: Learnt | None = None, on_fetch: OnFetch | None = None) -> None:
         self.profile = profile
         self._on_fetch = on_fetch
-        self._windows = windows
-        self._lock = threading.Lock()
+        self._learnt = learnt or Learnt()
+        self._stock = Stock(profile, self._learnt)
+        self._lock, self._asking = threading.Lock(), threading.Lock()
         self._place: Place | None = None
-        self._model: str | None = None
         self._server: Server | None = None
 
     def place(self) -> Place:
@@ -93,30 +87,31 @@ class Readiness:
             lm15.NotConfiguredError: a secret is missing.
             NotReadyError: the embedded model could not be started.
         """
-        with self._alone():
+        with self._alone(self._lock):
             place = self._place or self._ready(self._find_place)
             self._place = place
             return place
 
-    def model(self, name: str, place: Place) -> str:
-        """The model to ask for; ``auto`` is looked up on the server once.
+    def target(self, name: str, place: Place) -> Target:
+        """The model to ask for. A server that can tell what it has loaded is asked for that now and then.
 
         Raises:
-            NotReadyError: the server could not be asked, or has no chat model.
+            NotReadyError: the server could not be asked, has no chat model, or could not load this one.
+            lm15.UnsupportedModelError: it does not have this model.
         """
-        if name != AUTO:
-            return name
-        with self._alone():
-            model = self._model or self._ready(lambda: self._find_model(place))
-            self._model = model
-            return model
+        known = self._stock.known(name)
+        if known is not None:
+            return known
+        with self._alone(self._asking):
+            return self._stock.known(name) or self._ready(lambda: self._stock.asked(name, place))
 
     def forget(self) -> None:
         """Look everything up again next time. An embedded server is held until then: other calls may be using it.
 
         Waits for nobody: event loops call it while another thread may be looking something up.
         """
-        self._place = self._model = None
+        self._place = None
+        self._stock.forget()
 
     def close(self) -> None:
         """Forget, and let go of an embedded server."""
@@ -124,16 +119,17 @@ class Readiness:
         with self._lock:
             self._hold(None)
 
+    @staticmethod
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(lock: threading.Lock) -> Iterator[None]:
         """One caller finds something out, the others wait for it, each as long as its own deadline allows."""
         ends = dialing.deadline()
-        if not self._lock.acquire(timeout=-1 if ends is None else max(0.0, ends - time.monotonic())):
+        if not lock.acquire(timeout=-1 if ends is None else max(0.0, ends - time.monotonic())):
             raise lm15.TimeoutError("it was not made ready in time")
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
     def _ready(self, find: Callable[[], T]) -> T:
         try:
@@ -162,41 +158,10 @@ class Readiness:
         )
         self._hold(server)
         for name in self.profile.models:
-            self._windows[Candidate(self.profile.id, name)] = server.context_window
+            self._learnt.windows[Candidate(self.profile.id, name)] = server.context_window
         return Place(catalog.base_url(self.profile, server.base_url), server.api_key)
 
     def _hold(self, server: Server | None) -> None:
         previous, self._server = self._server, server
         if previous is not None:
             previous.close()
-
-    def _find_model(self, place: Place) -> str:
-        profile = self.profile
-        if profile.type == "lmstudio":
-            return self._find_lmstudio_model(place)
-        listed = self._listed(place) if catalog.TYPES[profile.type].lists_models else []
-        # The list has no types; embedding models are known by their name only.
-        chats = [name for name in listed if "embed" not in name.lower()]
-        if not chats:
-            raise ProviderUnavailable(f"{profile.id} lists no chat model; name one under providers.{profile.id}.models")
-        return chats[0]
-
-    def _listed(self, place: Place) -> list[str]:
-        profile, url = self.profile, f"{place.address}/models"
-        reply = get_json(url, locality=profile.locality, token=place.token, connect_s=profile.timeouts.connect_s)
-        if reply.status in _REFUSED:
-            raise TokenRefused(f"{url} refuses the token (HTTP {reply.status}); see providers.{profile.id}.auth_token")
-        entries = reply.body.get("data") if reply.ok and isinstance(reply.body, dict) else None
-        if not isinstance(entries, list):
-            raise ProviderUnavailable(f"{url} is no list of models (HTTP {reply.status}); check the endpoint")
-        return [str(entry["id"]) for entry in entries if isinstance(entry, dict) and entry.get("id")]
-
-    def _find_lmstudio_model(self, place: Place) -> str:
-        profile, endpoint = self.profile, place.address
-        models = lmstudio.list_models(
-            endpoint, locality=profile.locality, token=place.token, connect_s=profile.timeouts.connect_s
-        )
-        model = lmstudio.choose(models, endpoint)
-        if model.context_window is not None:
-            self._windows[Candidate(profile.id, AUTO)] = model.context_window
-        return model.key

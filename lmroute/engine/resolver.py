@@ -45,7 +45,7 @@ def build(
     """
     stack = cfg if isinstance(cfg, Stack) else validate.read(cfg)
     live = Live()
-    made = Providers(live.windows, on_fetch)
+    made = Providers(live.learnt, on_fetch)
     engine = RoutingEngine.of(stack, live, made, sink)
     async_engine = AsyncRoutingEngine.of(stack, live, made, sink)
     engine.twin = async_engine

@@ -62,7 +62,7 @@ class _Engine:
         providers: Providers | None = None,
     ) -> None:
         live = live or Live()
-        self._providers = providers or Providers(live.windows)
+        self._providers = providers or Providers(live.learnt)
         self._rerouting = threading.Lock()
         self._retired: list[Any] = []
         self.routing = Routing.of(stack, children, live, sink or NoSink())
@@ -173,7 +173,7 @@ class _Engine:
         from lmroute import validate  # noqa: PLC0415 - only loading a saved program needs the config room
 
         live = Live()
-        return cls.of(validate.read(state["document"]), live, Providers(live.windows))
+        return cls.of(validate.read(state["document"]), live, Providers(live.learnt))
 
 
 class RoutingEngine(_Engine):

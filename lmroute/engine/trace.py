@@ -28,6 +28,16 @@ def trace(name: str, decision: Decision, attempts: Sequence[Attempt]) -> dict[st
     }
 
 
+def noted(answer: Any, notes: Sequence[str]) -> Any:
+    """A response or an end event that says what was changed in it, for the trace to tell."""
+    return with_field(answer, "provider_data", {**(answer.provider_data or {}), TRACE_KEY: notes}) if notes else answer
+
+
+def notes_of(answer: Any) -> tuple[str, ...]:
+    """What ``noted`` was told of this answer."""
+    return tuple((answer.provider_data or {}).get(TRACE_KEY) or ())
+
+
 def traced(answer: Any, told: dict[str, Any]) -> Any:
     """A copy of a response or an end event with the trace in its ``provider_data``."""
     return with_field(answer, "provider_data", {**(answer.provider_data or {}), TRACE_KEY: told})

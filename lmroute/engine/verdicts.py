@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dspy.lm15 import Request
 
-    from lmroute.model import Attempt
+    from lmroute.model import Attempt, Profile
 
 
 _SHARED_RUN, _SHORTEST_WHOLE = 20, 4
@@ -65,6 +65,12 @@ _FAILURES: tuple[tuple[type[lm15.LM15Error], Failure], ...] = (
     (lm15.LM15Error, Failure.BAD_REPLY),
 )
 
+_UNCLEAR = {Failure.INVALID_REQUEST, Failure.SERVER, Failure.BAD_REPLY, Failure.UNSUPPORTED_MODEL}
+"""What lm15 makes of a status or a code, where the text may say otherwise: a failed load calls itself not found."""
+
+_FORBIDDEN = 403
+_TOKENS = "LM Studio > Developer > Server Settings > Manage Tokens"
+
 _CLASSES = {failure: kind for kind, failure in reversed(_FAILURES)}
 """The class that stands for a failure: the first one of the table above."""
 
@@ -76,12 +82,28 @@ def classify(error: lm15.LM15Error) -> Failure:
 
 def refine(error: lm15.LM15Error) -> lm15.LM15Error:
     """The same error under the class that its text reveals: local servers say everything with HTTP 400 or 500."""
-    if classify(error) not in {Failure.INVALID_REQUEST, Failure.SERVER, Failure.BAD_REPLY}:
+    if classify(error) not in _UNCLEAR:
         return error
-    meaning = meaning_of(error.message)
+    meaning = meaning_of(f"{error.message} {error.provider_code or ''}")
     if meaning is None or meaning is classify(error):
         return error
     return rebuilt(error, _CLASSES[meaning], error.message)
+
+
+def advised(error: lm15.LM15Error, profile: Profile) -> lm15.LM15Error:
+    """LM Studio's refusal of a token with what to do about it in this configuration; any other error as it is."""
+    if profile.type != "lmstudio" or classify(error) is not Failure.AUTH:
+        return error
+    place, ref = f"providers.{profile.id}.auth_token", profile.auth_token
+    if error.status == _FORBIDDEN:
+        advice = f"the token ({ref or 'none'}) lacks the permission; grant it under {_TOKENS}"
+    elif ref is None:
+        advice = f"the server wants an API token: create one under {_TOKENS}, put it into LM_API_TOKEN and name"
+        advice += f" that under {place}"
+    else:
+        advice = f"the server wants an API token and got none or another one: check {ref} ({place}) against {_TOKENS}"
+    told = error.message.partition("\n\n")[0]
+    return rebuilt(error, type(error), f"{advice} (LM Studio: {told})")
 
 
 def rebuilt(error: lm15.LM15Error, kind: type[lm15.LM15Error], message: str) -> lm15.LM15Error:

@@ -5,6 +5,13 @@ errors (``lmroute.engine.replies``) before lm15 sees them, and the model that re
 
 lm15 asks of a transport only ``stream(request)`` and of its answer what ``_Answer`` and its two children have, so
 nothing of lm15's private modules is imported.
+
+**Stale connections.** Servers close idle connections (LM Studio after 5 s); a request may cross with that, and a laptop
+that slept has not heard of it. So a request that fails on a connection that had served before, without a byte of an
+answer, is sent once more, on a new connection and within the same deadline. A new connection that fails is a failure.
+RFC 9110 (9.2.2) lets a client repeat a POST that it can tell was not applied, and browsers take this very sign for it:
+the server closed before it read the request. It is no proof, a server may crash over what it reads; but as nothing but
+an answer comes of a request, the worst is an answer generated twice.
 """
 
 from __future__ import annotations
@@ -49,11 +56,18 @@ class Transport:
         """Send one request; the answer is read while the context lasts."""
         exchange = current()
         with _waiting(exchange):
-            response = self._pool.handle_request(_outgoing(request, exchange))
+            response = self._send(request, exchange)
         try:
             yield Answer(response, exchange)
         finally:
             response.close()
+
+    def _send(self, request: Any, exchange: Exchange) -> httpcore.Response:
+        try:
+            return self._pool.handle_request(_outgoing(request, exchange))
+        except dialing.HungUp:
+            again = _outgoing(request, exchange, last=True)
+            return self._pool.create_connection(again.url.origin).handle_request(again)
 
     def close(self) -> None:
         """Close every connection."""
@@ -72,11 +86,18 @@ class AsyncTransport:
         """Send one request; the answer is read while the context lasts."""
         exchange = current()
         with _waiting(exchange):
-            response = await self._pool.handle_async_request(_outgoing(request, exchange))
+            response = await self._send(request, exchange)
         try:
             yield await AsyncAnswer(response, exchange).ready()
         finally:
             await response.aclose()
+
+    async def _send(self, request: Any, exchange: Exchange) -> httpcore.Response:
+        try:
+            return await self._pool.handle_async_request(_outgoing(request, exchange))
+        except dialing.HungUp:
+            again = _outgoing(request, exchange, last=True)
+            return await self._pool.create_connection(again.url.origin).handle_async_request(again)
 
     async def aclose(self) -> None:
         """Close every connection of this loop."""
@@ -108,7 +129,7 @@ class _Answer:
         if self.status in _REDIRECTS:
             where = self.header("location") or "nowhere"
             raise lm15.ProviderError(f"redirected to {where}; the endpoint should be that", status=self.status)
-        self.status = settle(self.status, body, needs_choices=self._exchange.needs_choices)
+        self.status, body = settle(self.status, body, self._exchange)
         return body
 
 
@@ -193,11 +214,14 @@ class AsyncAnswer(_Answer):
         yield frames.rest()
 
 
-def _outgoing(request: Any, exchange: Exchange) -> httpcore.Request:
+def _outgoing(request: Any, exchange: Exchange, *, last: bool = False) -> httpcore.Request:
+    """A request for httpcore. ``last``: its connection, which is in no pool, is closed with the answer."""
     host = urlsplit(request.url).netloc.encode("ascii")
     headers = [(b"Host", host), (b"Accept-Encoding", b"identity")]
     headers += [(k.encode("latin-1"), v.encode("latin-1")) for k, v in request.headers if not _is_left_out(k, exchange)]
     headers.append((b"Content-Length", str(len(request.body)).encode()))
+    if last:
+        headers.append((b"Connection", b"close"))
     patience = exchange.patience
     extensions = {"timeout": {"connect": patience.connect_s, "pool": patience.remaining()}}
     return httpcore.Request(request.method, request.url, headers=headers, content=request.body, extensions=extensions)

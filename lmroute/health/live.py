@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmroute.diagnostics import Diagnostic, Severity
+from lmroute.health import promises
 from lmroute.health.standing import ABOUT_MODELS, RuleVerdict, is_missing, to_probe, verdicts
-from lmroute.providers.probe import SERVING, ErrorCode, ListedModel, ProbeResult, State, find, instead_of, probe_all
+from lmroute.providers.probe import SERVING, ErrorCode, ProbeResult, State, instead_of, probe_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -74,9 +75,9 @@ class _Checked:
                 yield self._not_offered(candidate)
         if self._result.state in _BY_STATE and self._result.error_code not in ABOUT_MODELS:
             yield self._sick()
-        served = (find(self._result.models, candidate.model, self._profile) for candidate in self._candidates)
-        for model in dict.fromkeys(model for model in served if model):
-            yield from self._promises(model)
+        names = [candidate.model for candidate in self._candidates]
+        for found in promises.broken(self._profile, names, self._result.inventory):
+            yield self._finding(found.code, found.path, found.message, found.advice)
 
     def _sick(self) -> Diagnostic:
         result = self._result
@@ -89,27 +90,13 @@ class _Checked:
     def _not_offered(self, candidate: Candidate) -> Diagnostic:
         models, name = self._profile.models, candidate.model
         path = ("models", str(models.index(name))) if name in models else ("models",)
-        offered = [model.id for model in self._result.models if model.chats]
+        offered = [model.id for model in self._result.models if model.chats and model.offered]
+        if said := promises.why_not(self._profile, name, self._result.models):
+            return self._finding("LMR503", path, *said, [candidate])
         if not offered:
             return self._finding("LMR503", path, "the server offers no chat model", self._result.fix, [candidate])
         advice = instead_of(self._profile, name, offered)
         return self._finding("LMR503", path, f"the server does not offer '{name}'", advice, [candidate])
-
-    def _promises(self, model: ListedModel) -> Iterator[Diagnostic]:
-        """What the profile promises about a model that the server offers, and the server denies."""
-        provider, declared = f"providers.{self._profile.id}", self._profile.context_window
-        if declared and model.window and model.window < declared:
-            kind = "is loaded with" if model.context_window else "takes at most"
-            message = f"the profile says {declared} tokens, but '{model.id}' {kind} {model.window}"
-            remedy = "load it with a larger context, or write " if model.context_window else "write "
-            yield self._finding(
-                "LMR504", ("context_window",), message, f"{remedy}{provider}.context_window={model.window}"
-            )
-        for name, told in (("tools", model.tools), ("vision", model.vision)):
-            if told is False and getattr(self._profile.capabilities, name):
-                message = f"the profile says true, but the server says that '{model.id}' cannot"
-                advice = f"choose another model, or write {provider}.capabilities.{name}=false"
-                yield self._finding("LMR505", ("capabilities", name), message, advice)
 
     def _finding(
         self, code: str, path: tuple[str, ...], message: str, advice: str, lost: Iterable[Candidate] = ()

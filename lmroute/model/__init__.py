@@ -22,7 +22,7 @@ from lmroute.model.policy import (
     Use,
 )
 from lmroute.model.predicate import ALWAYS, AllOf, AnyOf, Not, Operator, Predicate, Test
-from lmroute.model.provider import AUTO, Capabilities, Cost, JsonMode, Locality, Profile, Timeouts
+from lmroute.model.provider import AUTO, Capabilities, Cost, JsonMode, Load, LoadMode, Locality, Profile, Timeouts
 from lmroute.model.request import BOUNDABLE, BUILT_IN, LOTS, Attributes, Domain, Kind, Privacy, shown
 from lmroute.model.secret import Secret, SecretRef, SecretSource
 from lmroute.model.stack import Stack, TaskSpec
@@ -52,6 +52,8 @@ __all__ = [
     "Guarantee",
     "JsonMode",
     "Kind",
+    "Load",
+    "LoadMode",
     "Locality",
     "Named",
     "Not",

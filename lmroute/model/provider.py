@@ -71,6 +71,35 @@ class Cost:
     output_per_mtok: float = 0.0
 
 
+class LoadMode(StrEnum):
+    """Who loads a model of LM Studio's that is not in memory."""
+
+    JIT = "jit"
+    """LM Studio, for the first request that names it."""
+    EXPLICIT = "explicit"
+    """lmroute, before it sends that request, with the settings of the profile; it stays until somebody unloads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How LM Studio gets a model into memory.
+
+    Attributes:
+        ttl_s: of a model that LM Studio loads for a request: seconds of idling until it is unloaded; ``None`` is LM
+            Studio's own default, an hour.
+        context_length, eval_batch_size, flash_attention, num_experts, offload_kv_cache_to_gpu: of an explicit load,
+            under the names of ``POST /api/v1/models/load``; ``None`` leaves it to LM Studio.
+    """
+
+    mode: LoadMode = LoadMode.JIT
+    ttl_s: int | None = None
+    context_length: int | None = None
+    eval_batch_size: int | None = None
+    flash_attention: bool | None = None
+    num_experts: int | None = None
+    offload_kv_cache_to_gpu: bool | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A provider profile: one server or service and what is known about it.
@@ -84,6 +113,7 @@ class Profile:
         params: sampler settings sent with every request (``temperature``, ``top_k``, ``min_p`` ...).
         concurrency: calls at once to one of its models; ``None`` is no limit.
         on_substitution: what to do when the server answers with another model than the one asked for.
+        load: how a model gets into memory (``lmstudio`` only).
         model_path: a local GGUF file (``embedded`` only); ``None`` means the default weights.
     """
 
@@ -101,5 +131,6 @@ class Profile:
     timeouts: Timeouts = Timeouts()
     params: tuple[tuple[str, Any], ...] = ()
     on_substitution: Literal["error", "warn"] = "error"
+    load: Load = Load()
     model_path: str | None = None
     concurrency: int | None = None

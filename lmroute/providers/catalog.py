@@ -6,7 +6,7 @@ between the endpoint and ``/chat/completions``; ``endpoint`` is a service's fixe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -33,6 +33,7 @@ class ServerType:
         lists_models: whether ``GET {base}/models`` tells what ``models: [auto]`` may mean.
         strict_model: whether the server is known to answer with another model than the one asked for.
         other_paths: where the server has other APIs, which people paste as well.
+        calls: paths of its own outside of any API, whole.
     """
 
     dialect: Dialect
@@ -42,6 +43,7 @@ class ServerType:
     lists_models: bool = True
     strict_model: bool = False
     other_paths: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
 
 
 # lm15 has no llama.cpp preset; its LM Studio one says the same: max_tokens, system role, no reasoning dial.
@@ -52,10 +54,19 @@ TYPES: dict[str, ServerType] = {
         Dialect.OPENAI_CHAT, compat="lmstudio", strict_model=True, other_paths=("/api/v1", "/api/v0")
     ),
     "embedded": _LLAMA_CPP,
-    "llamacpp": _LLAMA_CPP,
-    "ollama": ServerType(Dialect.OPENAI_CHAT, compat="ollama"),
-    "vllm": ServerType(Dialect.OPENAI_CHAT, compat="vllm"),
-    "sglang": ServerType(Dialect.OPENAI_CHAT, compat="sglang"),
+    "llamacpp": replace(_LLAMA_CPP, calls=("/props", "/health", "/slots", "/completion", "/completions", "/tokenize")),
+    "ollama": ServerType(
+        Dialect.OPENAI_CHAT,
+        compat="ollama",
+        other_paths=("/api",),
+        calls=("/api/chat", "/api/generate", "/api/tags", "/api/ps", "/api/show", "/api/version", "/api/embed"),
+    ),
+    "vllm": ServerType(
+        Dialect.OPENAI_CHAT, compat="vllm", calls=("/version", "/health", "/metrics", "/tokenize", "/docs")
+    ),
+    "sglang": ServerType(
+        Dialect.OPENAI_CHAT, compat="sglang", calls=("/generate", "/get_model_info", "/get_server_info", "/health")
+    ),
     "openai_compatible": ServerType(Dialect.OPENAI_CHAT),
     "openai": ServerType(Dialect.OPENAI_CHAT, endpoint="https://api.openai.com"),
     "openrouter": ServerType(
@@ -81,7 +92,7 @@ def server_root(endpoint: str, row: ServerType) -> str:
     parts = urlsplit(endpoint.strip())
     path = parts.path.rstrip("/")
     roots = (*row.other_paths, row.path, "/v1")
-    endings = (*(root + call for root in roots for call in ("", *_CALLS)), "/chat/completions")
+    endings = (*(root + call for root in roots for call in ("", *_CALLS)), *row.calls, "/chat/completions")
     while ending := next((ending for ending in endings if path.endswith(ending)), None):
         path = path.removesuffix(ending).rstrip("/")
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))

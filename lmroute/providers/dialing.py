@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -25,18 +24,18 @@ import httpx
 
 from lmroute.model import Locality
 from lmroute.providers.addresses import check_reach, resolve
+from lmroute.providers.connections import AsyncBoundedStream, BoundedStream, HungUp, deadline, until
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator
 
     Resolver: TypeAlias = Callable[[str, int, float | None], list[str]]
 
+__all__ = ["HungUp", "Patience", "async_pool", "deadline", "pool", "until"]
+
 _SHORTEST_WAIT_S = 0.001
 _MAX_CONNECTIONS = 100
 _KEEPALIVE_S = 4.0  # LM Studio closes idle connections after 5 s; leave first
-
-_deadline: ContextVar[float | None] = ContextVar("lmroute_deadline", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,37 +57,6 @@ class Patience:
         return max(0.0, self.deadline - time.monotonic())
 
 
-class until:  # noqa: N801 - used like the function it would be, at a third of a generator's cost
-    """Bound every socket operation of this thread or task by a monotonic deadline; an earlier outer one stays."""
-
-    __slots__ = ("_deadline", "_token")
-
-    def __init__(self, deadline: float) -> None:
-        self._deadline = deadline
-
-    def __enter__(self) -> None:
-        outer = _deadline.get()
-        self._token = _deadline.set(self._deadline if outer is None else min(self._deadline, outer))
-
-    def __exit__(self, *_: object) -> None:
-        _deadline.reset(self._token)
-
-
-def deadline() -> float | None:
-    """The monotonic deadline that ``until`` set for this thread or task."""
-    return _deadline.get()
-
-
-def _left(timeout: float | None, deadline: float | None) -> float | None:
-    """The shorter of a phase's timeout and what is left of the deadline."""
-    if deadline is None:
-        return timeout
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise httpcore.ReadTimeout("the deadline has passed")
-    return remaining if timeout is None else min(timeout, remaining)
-
-
 def _turns(addresses: list[str], ends: float | None) -> Iterator[tuple[str, float | None]]:
     """Each address with its time to connect: half of what is left, and for the last one all of it."""
     for address in addresses:
@@ -98,11 +66,11 @@ def _turns(addresses: list[str], ends: float | None) -> Iterator[tuple[str, floa
 
 def _end(timeout: float | None) -> float | None:
     """When a phase that may take ``timeout`` seconds has to be over, on the monotonic clock."""
-    deadline = _deadline.get()
+    outer = deadline()
     if timeout is None:
-        return deadline
+        return outer
     ends = time.monotonic() + timeout
-    return ends if deadline is None else min(ends, deadline)
+    return ends if outer is None else min(ends, outer)
 
 
 def _until_end(ends: float | None) -> float | None:
@@ -121,60 +89,6 @@ def _said_alike() -> Iterator[None]:
             reason = reason.__cause__
         refused = isinstance(reason, ConnectionRefusedError)
         raise httpcore.ConnectError("connection refused" if refused else str(reason)) from error
-
-
-class _Bounded:
-    """State of a connection that both kinds of stream share: its inner stream and the deadline of its present call."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-        self.deadline: float | None = None
-
-    def bound(self, timeout: float | None) -> float | None:
-        # While a request is being sent the caller's context says; while its body is read, the connection remembers.
-        return _left(timeout, _deadline.get() or self.deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self.inner.get_extra_info(info)
-
-
-class BoundedStream(_Bounded, httpcore.NetworkStream):
-    """A connection whose reads and writes end at the deadline."""
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return bytes(self.inner.read(max_bytes, self.bound(timeout)))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.inner.write(buffer, self.bound(timeout))
-
-    def close(self) -> None:
-        self.inner.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        return BoundedStream(self.inner.start_tls(ssl_context, server_hostname, self.bound(timeout)))
-
-
-class AsyncBoundedStream(_Bounded, httpcore.AsyncNetworkStream):
-    """``BoundedStream`` for an event loop."""
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        return bytes(await self.inner.read(max_bytes, self.bound(timeout)))
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        await self.inner.write(buffer, self.bound(timeout))
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> httpcore.AsyncNetworkStream:
-        return AsyncBoundedStream(await self.inner.start_tls(ssl_context, server_hostname, self.bound(timeout)))
 
 
 class GuardedBackend(httpcore.NetworkBackend):

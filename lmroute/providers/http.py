@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from lmroute.providers import dialing
 from lmroute.providers.addresses import AddressRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from lmroute.model import Locality, Secret
 
@@ -23,6 +24,9 @@ MAX_BODY = 2_000_000
 """Bytes of a listing that are read at most; a longer one is no listing."""
 
 OK_STATUSES = range(200, 300)
+
+WIRE_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError)
+"""What a request that was sent, or was to be, may end with beside an answer."""
 
 _LOOKED_AT = 4096
 _SHOWN = 60
@@ -54,10 +58,21 @@ def get_json(
         ProviderUnavailable: the answer is too long, or a success that is not JSON.
     """
     headers = [] if token is None else [("Authorization", f"Bearer {token.reveal()}")]
+    with told_plainly(url), dialing.pool(url, locality) as pool, dialing.until(time.monotonic() + total_s):
+        return read_json(pool, url, headers=headers, connect_s=connect_s, total_s=total_s)
+
+
+@contextmanager
+def told_plainly(url: str) -> Iterator[None]:
+    """What goes wrong with requests inside, as lmroute's errors.
+
+    Raises:
+        ServerUnreachable: refused, broken or too slow; the message says which, and where.
+        ProviderUnavailable: the answer is too long, or a success that is not JSON.
+    """
     try:
-        with dialing.pool(url, locality) as pool, dialing.until(time.monotonic() + total_s):
-            return read_json(pool, url, headers=headers, connect_s=connect_s, total_s=total_s)
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
+        yield
+    except WIRE_ERRORS as error:
         raise ServerUnreachable(f"{url}: {redact.text(describe(error))}") from error
     except Unreadable as error:
         raise ProviderUnavailable(f"{url}: {error}") from error
@@ -67,6 +82,7 @@ def read_json(
     pool: httpcore.ConnectionPool,
     url: str,
     *,
+    body: Any = None,
     headers: Sequence[tuple[str, str]] = (),
     connect_s: float,
     total_s: float,
@@ -75,16 +91,21 @@ def read_json(
     """``get_json`` through a pool, with httpcore's own errors; ``dialing.until`` bounds it as a whole.
 
     Args:
+        body: sent as JSON with POST; without one it is a GET.
         trace: told httpcore's events, as its ``trace`` extension is.
 
     Raises:
         Unreadable: the answer is too long, or a success that is not JSON.
     """
     plain = [("Accept", "application/json"), ("Accept-Encoding", "identity")]
+    sent = None if body is None else json.dumps(body).encode()
+    if sent is not None:
+        plain += [("Content-Type", "application/json"), ("Content-Length", str(len(sent)))]
     extensions: dict[str, Any] = {"timeout": {"connect": connect_s, "read": total_s, "write": total_s, "pool": total_s}}
     if trace is not None:
         extensions["trace"] = trace
-    with pool.stream("GET", url, headers=[*plain, *headers], extensions=extensions) as response:
+    method = "GET" if sent is None else "POST"
+    with pool.stream(method, url, headers=[*plain, *headers], content=sent, extensions=extensions) as response:
         told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
         return _reply(response.status, _capped(response.iter_stream()), told)
 
@@ -102,6 +123,15 @@ def describe(error: Exception) -> str:
     if isinstance(error, httpcore.ProxyError):
         return f"proxy: {error}"
     return f"the connection broke: {error}" if str(error) else f"the connection broke ({type(error).__name__})"
+
+
+def message_of(body: Any) -> str:
+    """The text of an error body: its ``error``, ``error.message``, ``detail`` or ``message``; else empty."""
+    if not isinstance(body, dict):
+        return ""
+    error = next((body[key] for key in ("error", "detail", "message") if body.get(key)), "")
+    message = error.get("message") if isinstance(error, dict) else error
+    return message if isinstance(message, str) else ""
 
 
 class Unreadable(Exception):

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, command: str = "lmroute init") -> None:
     """Write a text file and the folders above it; one that is there keeps its mode, a link leads on.
+
+    Args:
+        command: what a person says to try again.
 
     Raises:
         LmrouteError: it cannot be written.
@@ -30,7 +33,7 @@ def write(path: Path, text: str) -> None:
     except OSError as error:
         raise LmrouteError(
             f"{path}: cannot be written: {error.strerror}\n"
-            "  help: mend that and say 'lmroute init' again; it goes on from there"
+            f"  help: mend that and say '{command}' again; it goes on from there"
         ) from error
     finally:
         with suppress(OSError):

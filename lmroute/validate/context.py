@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmroute.config import decode
 from lmroute.config.keypaths import dotted, undotted
+from lmroute.lock.file import place, read
 from lmroute.routing.policy import CALLER_CHOICE, DEFAULT
 from lmroute.validate.rules import fallbacks, names, policies, predicates, references
 from lmroute.validate.written import POLICY, RULES_PATH, Written, meet
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from lmroute.config.keypaths import KeyPath
     from lmroute.config.provenance import Locate
     from lmroute.diagnostics import Diagnostic
+    from lmroute.lock.file import Reading
     from lmroute.model import Policy, Profile, Rule, TaskSpec, Use
 
 
@@ -137,6 +139,11 @@ class Context:
     def all_providers(self) -> bool:
         """Whether every selected profile could be read, and none lies where its header did not put it."""
         return self._readable("providers") and self._readable("provider")
+
+    @cached_property
+    def locked(self) -> Reading | None:
+        """What the servers were found to be; None where nobody has locked that."""
+        return read(place())
 
     @cached_property
     def task(self) -> TaskSpec | None:

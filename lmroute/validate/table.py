@@ -11,12 +11,13 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from lmroute.validate.rows import files, policies, proofs, servers
+from lmroute.validate.rows import files, locks, policies, proofs, servers
 
 if TYPE_CHECKING:
     from lmroute.validate.rule import ConfigCheck, FileCheck, Rule
 
-_ROWS = tuple(sorted((*files.ROWS, *policies.ROWS, *proofs.ROWS, *servers.ROWS), key=lambda rule: rule.code))
+_TOLD = (*files.ROWS, *policies.ROWS, *proofs.ROWS, *locks.ROWS, *servers.ROWS)
+_ROWS = tuple(sorted(_TOLD, key=lambda rule: rule.code))
 
 RULES: dict[str, Rule] = {rule.code: rule for rule in _ROWS}
 """The rules by code, in the order of their numbers."""

@@ -1,5 +1,6 @@
 """``lmroute emulator`` as a process: its URL line, its options, its end."""
 
+import argparse
 import os
 import signal
 import socket
@@ -10,7 +11,9 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from lmroute.cli.emulator import _Progress
+from lmroute.cli.emulator import _Progress, _settings, add_arguments
+from lmroute.emulator.faults import Faults
+from lmroute.emulator.settings import Settings
 from lmroute.providers.embedded import Fetch
 
 TOKEN = "sk-lm-AbCd1234:abcdefghij0123456789"
@@ -109,7 +112,10 @@ def test_a_wrong_script_is_told_with_file_and_line(tmp_path):
 
     assert (code, err) == (
         2,
-        f"{script}:4: field 'answer' is unknown or there twice; a line has match or regex, and reply\n",
+        (
+            f"{script}:4: field 'answer' is unknown or there twice; "
+            "a line has match or regex, and reply, reasoning or tools\n"
+        ),
     )
 
 
@@ -128,6 +134,12 @@ def test_a_wrong_script_is_told_with_file_and_line(tmp_path):
         (["--profile", "0.2"], {}, "invalid choice: '0.2'"),
         (["--script", "nowhere.yaml"], {}, "nowhere.yaml: the script cannot be read"),
         (["--script", os.devnull, "--model", "embedded"], {}, "a script is a list"),
+        (["--load", "nobody"], {}, "--load nobody: no such model is on the emulated disk; there are rookery/"),
+        (["--load", "a", "--load-nothing"], {}, "--load and --load-nothing exclude each other"),
+        (["--fault", "hnag"], {}, "no fault is called 'hnag'; there are path,"),
+        (["--fault", "drip=fast"], {}, "fault 'drip' must be a whole number"),
+        (["--ttl", "0"], {}, "ttl_s must be at least 1, not 0"),
+        (["--parallel", "0"], {}, "parallel must be at least 1, not 0"),
     ],
 )  # fmt: skip
 def test_wrong_options_are_told_in_a_line(options, variables, message):
@@ -154,6 +166,27 @@ def test_options_reach_the_server(tmp_path):
     assert (answer["model"], answer["choices"][0]["message"]["content"]) == ("a", "pong")
     assert native["error"].startswith("Unexpected endpoint")
     assert longest == 4
+
+
+def test_what_is_loaded_and_what_goes_wrong_can_be_said():
+    options = ["--models", "a", "b@c", "--load", "B@C", "--load", "a@mine", "--load", "a@q4_k_m", "--manual-clock"]
+    options += ["--context-length", "99", "--parallel", "2", "--load-seconds", "3.5", "--ttl", "7"]
+
+    settings = settings_of(*options, "--fault", "drip=100", "--fault", "html_500", "--fault", "path=/v1/models")
+
+    assert [(loaded.key, loaded.id) for loaded in settings.in_memory] == [("b@c", "b@c"), ("a", "mine"), ("a", "a")]
+    assert (settings.load_config.context_length, settings.load_config.parallel) == (99, 2)
+    assert (settings.load_seconds, settings.ttl_s, settings.clock) == (3.5, 7, "manual")
+    assert settings.faults == Faults(drip=100, html_500=True, path="/v1/models")
+    assert settings_of("--load-nothing").in_memory == ()
+    assert settings_of() == Settings()
+
+
+def settings_of(*options):
+    """The settings that a command line means."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return _settings(parser.parse_args(options))
 
 
 def test_tokens_come_from_the_environment_and_are_shown_nowhere():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 
 import httpx
@@ -26,6 +27,28 @@ class Client(httpx.Client):
         body = {"messages": HELLO, "stream": True, **fields}
         with self.stream("POST", "/v1/chat/completions", json=body) as response:
             return response.status_code, response.headers, b"".join(response.iter_raw())
+
+    def control(self, method, action, **fields):
+        reply = self.request(method, f"/lmroute-emulator/{action}", json=fields or None)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def advance(self, seconds):
+        return self.control("POST", "clock", advance_s=seconds)
+
+    def set_faults(self, **faults):
+        return self.control("PUT", "faults", **faults)
+
+    def state(self):
+        return self.control("GET", "state")
+
+    def wait_for(self, what):
+        """The state as soon as ``what(state)`` holds; nothing is waited for but another thread of this process."""
+        for _ in range(2000):
+            if what(state := self.state()):
+                return state
+            time.sleep(0.002)
+        raise AssertionError(f"never: {state}")
 
 
 def client_of(url):
@@ -61,13 +84,13 @@ def client(shared):
 
 @pytest.fixture
 def emulate():
-    """Starts an emulator for one test: ``emulate(settings, backend=..., clock=...) -> client``."""
+    """Starts an emulator for one test: ``emulate(settings, backend=...) -> client``."""
     with ExitStack() as stack:
 
-        def start(settings=None, backend=None, **clock):
+        def start(settings=None, backend=None):
             settings = settings or Settings()
             listener = stack.enter_context(bound("127.0.0.1", 0))
-            app = create_app(settings, backend or ScriptedModel(settings.script), **clock)
+            app = create_app(settings, backend or ScriptedModel(settings.script))
             stack.enter_context(in_thread(app, listener))
             return stack.enter_context(client_of(url_of(listener)))
 

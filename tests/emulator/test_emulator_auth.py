@@ -77,7 +77,9 @@ def test_l16_x_api_key_counts_for_messages_only(shared):
     client = shared(LOCKED)
     key = {"x-api-key": FULL}
 
-    assert client.post("/v1/messages", json={}, headers=key).status_code == 501  # let in; not sharedd
+    hello = {"max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}
+
+    assert client.post("/v1/messages", json=hello, headers=key).json()["content"][0]["text"] == "You said: hello"
     assert client.post("/v1/messages", json={}).status_code == 401
     assert client.post(CHAT, json={}, headers=key).status_code == 401
 

@@ -230,3 +230,37 @@ def test_instances_are_useful_as_well_as_valid(schema, check):
 def test_what_cannot_be_made_is_said(schema, message):
     with pytest.raises(Unsupported, match=message):
         instance_of(schema, "text")
+
+
+STEP = {
+    "type": "object",
+    "properties": {
+        "next_thought": {"type": "string"},
+        "next_tool_name": {"enum": ["look_up", "add", "finish"]},
+        "next_tool_args": {"type": "object", "additionalProperties": True},
+    },
+    "required": ["next_thought", "next_tool_name", "next_tool_args"],
+}
+
+
+@given(st.text())
+def test_an_agent_uses_a_tool_first_and_then_finishes(question):
+    first = instance_of(STEP, f"{question}\nnext_tool_name, and you get an observation")
+    then = instance_of(STEP, f"{question}\n[[ ## observation_0 ## ]]\nnothing found")
+
+    assert first["next_tool_name"] in {"look_up", "add"}
+    assert then["next_tool_name"] == "finish"
+
+
+@pytest.mark.parametrize("options", [["finish"], ["look_up"]])
+def test_an_agent_without_a_choice_takes_what_there_is(options):
+    schema = {"properties": {"next_tool_name": {"enum": options}}}
+
+    for text in ("", "observation_3"):
+        assert instance_of(schema, text) == {"next_tool_name": options[0]}
+
+
+def test_other_enums_may_have_a_finish_too():
+    schema = {"properties": {"race": {"enum": ["start", "finish"]}}}
+
+    assert {instance_of(schema, str(n))["race"] for n in range(20)} == {"start", "finish"}

@@ -2,11 +2,13 @@
 
 import pytest
 
-from lmroute.emulator.catalog import EMBEDDED, SCRIPTED, Model
+from lmroute.emulator.catalog import EMBEDDED, SCRIPTED, Model, ReasoningOptions
+from lmroute.emulator.instances import LoadConfig
 from lmroute.emulator.settings import Engine, Loaded, Settings
 from lmroute.errors import LmrouteError
 
-TERN, HERON, WREN = (model.key for model in SCRIPTED)
+KEYS = [model.key for model in SCRIPTED]
+TERN, HERON, WREN = KEYS[:3]
 
 
 def by_key(reply):
@@ -17,7 +19,7 @@ def test_l03_the_openai_list_tells_neither_state_nor_type(client):
     reply = client.get("/v1/models")
 
     entry = {"object": "model", "owned_by": "organization_owner"}
-    assert reply.json() == {"data": [{"id": key, **entry} for key in (TERN, HERON, WREN)], "object": "list"}
+    assert reply.json() == {"data": [{"id": key, **entry} for key in KEYS], "object": "list"}
     assert list(reply.json()) == ["data", "object"]
 
 
@@ -36,7 +38,7 @@ def test_l03_without_jit_and_without_instances_the_openai_list_is_empty(shared):
 def test_l03_v0_tells_state_and_the_loaded_window(client):
     reply = client.get("/api/v0/models").json()
 
-    tern, heron, wren = reply["data"]
+    tern, heron, wren = reply["data"][:3]
     assert list(reply) == ["data", "object"]
     assert tern == {
         "id": TERN,
@@ -61,7 +63,7 @@ def test_l03_v0_has_single_models(client):
 
 
 def test_l03_v1_tells_instances_and_their_windows(client):
-    tern, heron, wren = client.get("/api/v1/models").json()["models"]
+    tern, heron, wren = client.get("/api/v1/models").json()["models"][:3]
 
     assert tern == {
         "type": "llm",
@@ -96,6 +98,50 @@ def test_l03_v1_tells_instances_and_their_windows(client):
     assert not wren.keys() & {"architecture", "capabilities", "description", "variants"}
 
 
+SEER = Model(
+    "rookery/seer-4b",
+    architecture="seer",
+    quantization="4bit",
+    format="mlx",
+    vision=True,
+    trained_for_tool_use=True,
+    reasoning=ReasoningOptions(("off", "low", "high"), "low"),
+)
+
+
+def test_l03_v1_tells_what_a_model_can_do(shared):
+    seer = by_key(shared(Settings(models=(SEER,))).get("/api/v1/models"))[SEER.key]
+
+    assert seer["capabilities"] == {
+        "vision": True,
+        "trained_for_tool_use": True,
+        "reasoning": {"allowed_options": ["off", "low", "high"], "default": "low"},
+    }
+    assert (seer["format"], seer["selected_variant"]) == ("mlx", "rookery/seer-4b@4bit")
+
+
+def test_l03_an_mlx_instance_tells_less_of_its_configuration(shared):
+    seer = by_key(shared(Settings(models=(SEER,))).get("/api/v1/models"))[SEER.key]
+
+    config = {"context_length": 4096, "parallel": 4, "reasoning_budget_message": ""}
+    assert seer["loaded_instances"] == [{"id": SEER.key, "config": config}]
+
+
+def test_l03_v0_knows_models_that_see_and_that_call_tools(shared):
+    [seer] = shared(Settings(models=(SEER,))).get("/api/v0/models").json()["data"]
+
+    assert (seer["type"], seer["compatibility_type"], seer["capabilities"]) == ("vlm", "mlx", ["tool_use"])
+
+
+def test_l03_a_window_of_its_own_is_what_the_lists_tell(shared):
+    settings = Settings(loaded=(Loaded(TERN, config=LoadConfig(512, 2)),), load_config=LoadConfig(1024))
+    client = shared(settings)
+
+    [instance] = by_key(client.get("/api/v1/models"))[TERN]["loaded_instances"]
+    assert (instance["config"]["context_length"], instance["config"]["parallel"]) == (512, 2)
+    assert client.get(f"/api/v0/models/{TERN}").json()["loaded_context_length"] == 512
+
+
 def test_l03_a_loaded_embedding_model_has_a_window_and_no_more(shared):
     reply = shared(Settings(loaded=(Loaded(WREN),))).get("/api/v1/models")
 
@@ -103,10 +149,9 @@ def test_l03_a_loaded_embedding_model_has_a_window_and_no_more(shared):
 
 
 def test_l03_only_a_model_that_a_request_loaded_counts_down(emulate):
-    now = [100.0]
-    client = emulate(clock=lambda: now[0])
+    client = emulate(Settings(clock="manual"))
     client.ask(model=HERON, ttl=30)
-    now[0] += 10.5
+    client.advance(10.5)
 
     models = by_key(client.get("/api/v1/models"))
 
@@ -138,6 +183,10 @@ def test_the_embedded_engine_lists_its_one_model():
         ({"loaded": (Loaded(TERN), Loaded(HERON, TERN))}, f"identifier '{TERN}' is listed twice"),
         ({"loaded": (Loaded("nobody"),)}, "'nobody' cannot be loaded"),
         ({"split": 0}, "at least 1 byte"),
+        ({"ttl_s": 0}, "ttl_s must be at least 1, not 0"),
+        ({"load_seconds": -1}, "load_seconds must be at least 0, not -1"),
+        ({"load_config": LoadConfig(context_length=0)}, "context_length must be at least 1, not 0"),
+        ({"load_config": LoadConfig(parallel=0)}, "parallel must be at least 1, not 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(fields, message):

@@ -77,7 +77,7 @@ def test_l04_usage_of_streams_came_later(shared, profile, has_usage):
 
 
 def test_l04_the_oldest_release_refuses_with_404(emulate):
-    client = emulate(of("0.3.5", loaded=(Loaded(TERN), Loaded(HERON))))
+    client = emulate(of("0.3.5", models=SCRIPTED[:3], loaded=(Loaded(TERN), Loaded(HERON))))
     empty = emulate(of("0.3.5", loaded=(), jit=False))
 
     unknown, nothing = client.ask(model="who"), empty.ask(model="who")

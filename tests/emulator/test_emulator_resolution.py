@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmroute.emulator.catalog import SCRIPTED, Kind, Model
-from lmroute.emulator.requests import chat_request
+from lmroute.emulator.clock import ManualClock
+from lmroute.emulator.instances import Instance, LoadConfig
+from lmroute.emulator.openai.requests import chat_request
 from lmroute.emulator.resolution import Unresolved, resolve
 from lmroute.emulator.settings import Loaded, Settings
-from lmroute.emulator.state import Instance, State
+from lmroute.emulator.state import State
 from lmroute.emulator.versions import NEWEST
 
-TERN, HERON, WREN = (model.key for model in SCRIPTED)
+TERN, HERON, WREN = (model.key for model in SCRIPTED[:3])
 BOTH = (Loaded(TERN), Loaded(HERON))
 
 
@@ -132,16 +134,15 @@ def test_l11_one_model_that_was_loaded_by_asking_stays(emulate):
 
 
 def test_l11_a_model_that_was_loaded_by_asking_leaves_after_idling(emulate):
-    now = [0.0]
-    client = emulate(clock=lambda: now[0])
+    client = emulate(Settings(clock="manual"))
     client.ask(model=HERON, ttl=60)
 
-    now[0] += 59
+    client.advance(59)
     before = ids(client)
     client.ask(model=HERON, ttl=5)  # the time to live of a loaded model does not change, its idling starts anew
-    now[0] += 59
+    client.advance(59)
     again = ids(client)
-    now[0] += 1
+    client.advance(1)
     after = ids(client)
 
     assert (before, again, after) == ([TERN, HERON], [TERN, HERON], [TERN])
@@ -151,24 +152,22 @@ def test_l11_a_model_that_was_loaded_by_asking_leaves_after_idling(emulate):
 def test_l11_nonsense_for_a_time_to_live_is_an_hour(ttl):
     asked = chat_request({"messages": [], "ttl": ttl}, NEWEST)
 
-    instance = State(Settings(), clock=lambda: 7.0).choose(HERON, asked.ttl_s)
+    instance = asyncio.run(State(Settings(clock="manual")).choose(HERON, asked.ttl_s))
 
-    assert instance.remaining_s(7.0) == 3600
+    assert instance.remaining_s() == 3600
 
 
 def test_l11_a_model_does_not_idle_while_it_answers():
-    now = [0.0]
-    state = State(Settings(), clock=lambda: now[0])
-    instance = state.choose(HERON, 10)
+    async def live():
+        state = State(Settings(clock="manual"))
+        instance = await state.choose(HERON, 10)
+        async with instance.slot():
+            await state.clock.advance(100)
+            during = instance in state.instances
+        await state.clock.advance(10)
+        return during, instance in state.instances
 
-    async def answer():
-        async with state.using(instance):
-            now[0] += 100
-            return instance in state.instances
-
-    assert asyncio.run(answer())
-    now[0] += 10
-    assert instance not in state.instances
+    assert asyncio.run(live()) == (True, False)
 
 
 NAMES = ["a", "A", "b", "a@q4_k_m", "e", "alias", "Alias", "zzz", "", None]
@@ -179,7 +178,10 @@ def instances():
     ids = st.lists(st.sampled_from(["a", "B", "e", "alias", "a:2", "b"]), unique=True, max_size=4)
     return ids.flatmap(
         lambda ids: st.tuples(
-            *(st.sampled_from(MODELS).map(lambda m, id_=id_: Instance(id_, m, 1, 0.0)) for id_ in ids)
+            *(
+                st.sampled_from(MODELS).map(lambda m, id_=id_: Instance(id_, m, LoadConfig(), 4096, 1, ManualClock()))
+                for id_ in ids
+            )
         )
     )
 

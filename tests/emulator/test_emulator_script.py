@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lmroute.emulator.backends.script import ScriptError, read_script
+from lmroute.emulator.catalog import Model, ReasoningOptions
 from lmroute.emulator.settings import Engine, Settings
 from lmroute.errors import LmrouteError
 
@@ -82,6 +83,15 @@ def test_a_line_goes_before_a_schema(write, shared):
         ("- reply: b\n  regex: '('\n", 2, "regex is no regular expression"),
         ("- match: a\n  reply: {when: 2026-01-01}\n", 2, "reply must be a text or JSON data"),
         ("- match: a\n  reply: {x: !!python/name:os.system }\n", 2, "reply must be a text or JSON data"),
+        ("- match: a\n  reply: b\n  reasoning: [c]\n", 3, "reasoning must be a text that is not empty"),
+        ("- match: a\n  tools: ping\n", 2, "tools must be a list"),
+        ("- match: a\n  tools: []\n", 2, "tools must be a list"),
+        ("- match: a\n  tools: [ping]\n", 2, "each of tools is a mapping"),
+        ("- match: a\n  tools:\n  - {arguments: {}}\n", 3, "each of tools is a mapping"),
+        ("- match: a\n  tools:\n  - {name: a, args: {}}\n", 3, "each of tools is a mapping"),
+        ("- match: a\n  tools:\n  - name: a\n    arguments: '{}'\n", 4, "arguments must be a mapping"),
+        ("- match: a\n  tools:\n  - {name: a, arguments: {at: 2026-01-01}}\n", 3, "arguments must be JSON data"),
+        ("- match: a\n  tools:\n  - {name: [a]}\n", 3, "name must be a text"),
         ("- match: a\n reply: b\n", 2, "the script is no YAML"),
         ("- &a [*b]\n", 1, "the script is no YAML"),
     ],
@@ -94,6 +104,23 @@ def test_a_wrong_script_is_told_with_its_place(write, text, line, message):
 
     assert str(wrong.value).startswith(f"{path}:{line}: ")
     assert message in str(wrong.value)
+
+
+def test_a_line_may_reason_and_call_tools_and_lack_a_reply(write, shared):
+    script = read_script(
+        write("- {match: oslo, reasoning: Let me look., tools: [{name: look, arguments: {at: Oslo}}, {name: ping}]}")
+    )
+    client = shared(Settings(models=(Model("owl", reasoning=ReasoningOptions()),), script=script))
+    tools = [{"type": "function", "function": {"name": "look"}}]
+
+    message = client.ask(messages=[{"role": "user", "content": "Oslo!"}], tools=tools).json()["choices"][0]["message"]
+
+    assert message["reasoning_content"] == "Let me look."
+    assert [tuple(call["function"].values()) for call in message["tool_calls"]] == [
+        ("look", '{"at": "Oslo"}'),
+        ("ping", "{}"),
+    ]
+    assert answer(client, "Oslo!") == "You said: Oslo!"
 
 
 def test_a_file_that_is_not_there_or_no_text_is_told(write, tmp_path):

@@ -195,8 +195,8 @@ class SyncMode:
     def router(self, stack, children, **options):
         return self._keep(self.router_type(stack, children, **options))
 
-    def provider(self, profile, windows=None):
-        return self._keep(ProviderEngine(Provider(profile, {} if windows is None else windows)))
+    def provider(self, profile, learnt=None):
+        return self._keep(ProviderEngine(Provider(profile, learnt)))
 
     def _keep(self, engine):
         self._opened.append(engine)
@@ -233,8 +233,8 @@ class AsyncMode(SyncMode):
             self.close(engine)
         self._runner.close()
 
-    def provider(self, profile, windows=None):
-        return self._keep(AsyncProviderEngine(Provider(profile, {} if windows is None else windows)))
+    def provider(self, profile, learnt=None):
+        return self._keep(AsyncProviderEngine(Provider(profile, learnt)))
 
     def run(self, coroutine):
         # A context of now: the runner's own is that of its first run, without what was said since.
@@ -272,6 +272,8 @@ class Server(RawServer):
     def profile(self, **fields):
         """A profile of this server. What ends in ``_s`` is a clock, anything else a field of the profile."""
         clocks = {name: fields.pop(name) for name in list(fields) if name.endswith("_s")}
+        if fields.get("type") == "lmstudio" and self.lists is None:
+            self.lists = {}  # it tells nothing of its models; scripts are for what it is asked to do
         return profile(**{"endpoint": self.url, "timeouts": Timeouts(**clocks), **fields})
 
 

@@ -92,6 +92,8 @@ class RawServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.scripts = deque()
+        self.lists = None
+        """Bodies by path for GET requests, which then take no script and are not counted; other paths are 404."""
         self.received = []
         self.accepted = 0
         self._ended = threading.Event()
@@ -113,9 +115,9 @@ class RawServer:
         """Whether the number of open connections gets there, within a generous time."""
         return eventually(lambda: self.connections() == count)
 
-    def has_been_asked(self):
-        """Whether a request comes in, within a generous time."""
-        return eventually(lambda: bool(self.received))
+    def has_been_asked(self, times=1):
+        """Whether so many requests come in, within a generous time."""
+        return eventually(lambda: len(self.received) >= times)
 
     def close(self):
         self._ended.set()
@@ -148,6 +150,9 @@ class RawServer:
         try:
             with connection:
                 while (request := self._read(connection)) is not None:
+                    if self.lists is not None and request.method == "GET":
+                        connection.sendall(self._listed(request.path))
+                        continue
                     self.received.append(request)
                     with self._lock:
                         script = self.scripts.popleft() if len(self.scripts) > 1 else self.scripts[0]
@@ -158,6 +163,9 @@ class RawServer:
         finally:
             with self._lock:
                 self._open.discard(connection)
+
+    def _listed(self, path):
+        return http(self.lists[path]) if path in self.lists else http({"error": "no such path"}, "404 Not Found")
 
     def _do(self, connection, step):
         if isinstance(step, Pause):

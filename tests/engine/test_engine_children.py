@@ -12,8 +12,9 @@ from lmroute.emulator.backends.script import Line
 from lmroute.emulator.catalog import Model
 from lmroute.emulator.running import running
 from lmroute.emulator.settings import Loaded, Settings, Token
+from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.verdicts import NotReadyError, classify
-from lmroute.model import AUTO, Candidate, Failure, Secret, SecretRef, SecretSource
+from lmroute.model import AUTO, Candidate, Capabilities, Failure, Load, LoadMode, Secret, SecretRef, SecretSource
 
 TERN, HERON = "rookery/tern-3b-instruct", "rookery/heron-8b-instruct"
 TOKEN = "sk-lm-abcdefgh:ABCDEFGHIJKLMNOPQRST"
@@ -28,20 +29,20 @@ def locked():
 
 
 def test_auto_is_the_loaded_model_and_teaches_its_window(mode, make, lmstudio, emulator):
-    windows = {}
-    engine = mode.provider(lmstudio(emulator), windows)
+    learnt = Learnt()
+    engine = mode.provider(lmstudio(emulator), learnt)
     response = mode.complete(engine, make.ask("hello there", model=AUTO))
     assert (response.text, response.model) == ("You said: hello there", TERN)
-    assert windows == {Candidate("lmstudio", AUTO): 4096}
+    assert learnt.windows == {Candidate("lmstudio", AUTO): 4096}
 
 
 def test_auto_prefers_what_is_loaded_to_what_is_listed_first(mode, make, lmstudio):
     models = Model(TERN), Model(HERON, context_length=777)
-    windows = {}
+    learnt = Learnt()
     with running(Settings(models=models, loaded=(Loaded(HERON, "my-heron"),))) as emulated:
-        response = mode.complete(mode.provider(lmstudio(emulated.url), windows), make.ask(model=AUTO))
+        response = mode.complete(mode.provider(lmstudio(emulated.url), learnt), make.ask(model=AUTO))
     assert response.model == "my-heron"
-    assert windows == {Candidate("lmstudio", AUTO): 777}
+    assert learnt.windows == {Candidate("lmstudio", AUTO): 777}
 
 
 def test_streams_too(mode, make, lmstudio, emulator):
@@ -59,20 +60,38 @@ def test_a_stream_in_pieces_is_the_same(mode, make, lmstudio, split):
     assert "".join(e.delta.text for e in events if e.type == "delta") == "grüße, 你好 🙂"
 
 
-def test_a_named_model_is_asked_for_without_looking_anything_up(mode, make, server):
+def test_a_server_that_tells_nothing_is_asked_all_the_same(mode, make, server):
     server.answers(server.http(server.chat(model="m")))
     engine = mode.provider(server.profile(type="lmstudio"))
     mode.complete(engine, make.ask(model="m"))
     assert [request.path for request in server.received] == ["/v1/chat/completions"]
 
 
-def test_auto_is_looked_up_once(mode, make, server):
-    listing = {"models": [{"type": "llm", "key": "m", "loaded_instances": []}]}
-    server.answers(server.http(listing), server.http(server.chat(model="m")))
+@pytest.mark.parametrize("name", [AUTO, "m"])
+def test_a_loaded_model_is_looked_up_once(mode, make, server, name):
     engine = mode.provider(server.profile(type="lmstudio"))
+    listed = server.lists = Counted(
+        {
+            "/v1/models": {"data": [{"id": "m"}]},
+            "/api/v1/models": {"models": [{"type": "llm", "key": "m", "loaded_instances": [{"id": "m"}]}]},
+        }
+    )
+    server.answers(server.http(server.chat(model="m")))
     for _ in range(3):
-        mode.complete(engine, make.ask(model=AUTO))
-    assert [request.path for request in server.received] == ["/api/v1/models"] + ["/v1/chat/completions"] * 3
+        mode.complete(engine, make.ask(model=name))
+    assert listed.asked == ["/v1/models", "/api/v1/models"]
+
+
+class Counted(dict):
+    """Lists that remember which of them were asked for."""
+
+    def __init__(self, lists):
+        super().__init__(lists)
+        self.asked = []
+
+    def __getitem__(self, path):
+        self.asked.append(path)
+        return super().__getitem__(path)
 
 
 def test_a_named_model_is_loaded_on_request(mode, make, lmstudio):
@@ -86,12 +105,49 @@ def test_another_spelling_of_the_same_model_is_no_substitution(mode, make, lmstu
     assert mode.complete(mode.provider(lmstudio(emulator)), make.ask(model=asked)).model == TERN
 
 
-def test_a_substituted_model_is_an_error(mode, make, lmstudio, emulator):
+def test_a_model_that_the_server_does_not_have_is_not_asked_for(mode, make, lmstudio, emulator):
     engine = mode.provider(lmstudio(emulator))
     for ask in (mode.complete, mode.stream):
-        with pytest.raises(lm15.UnsupportedModelError, match=f"asked for 'gone', answered by '{TERN}'") as caught:
+        with pytest.raises(lm15.UnsupportedModelError, match="has no model 'gone'") as caught:
             ask(engine, make.ask(model="gone"))
-        assert classify(caught.value) is Failure.MODEL_SUBSTITUTED
+        assert classify(caught.value) is Failure.UNSUPPORTED_MODEL
+
+
+def test_a_substituted_model_is_an_error(mode, make, server):
+    """LM Studio before 0.3.6 tells only names, and answers any other by the model that is loaded."""
+    engine = mode.provider(server.profile(type="lmstudio"))
+    server.answers(server.http(server.chat(model="m")))
+    with pytest.raises(lm15.UnsupportedModelError, match="asked for 'gone', answered by 'm'") as caught:
+        mode.complete(engine, make.ask(model="gone"))
+    assert classify(caught.value) is Failure.MODEL_SUBSTITUTED
+    server.answers(server.good_stream)
+    with pytest.raises(lm15.UnsupportedModelError, match="asked for 'gone', answered by 'm'"):
+        mode.stream(engine, make.ask(model="gone"))
+
+
+def test_a_name_that_a_person_gave_a_loaded_model_is_no_substitution(mode, make, lmstudio):
+    with running(Settings(loaded=(Loaded(TERN, "mine"),))) as emulated:
+        engine = mode.provider(lmstudio(emulated.url))
+        assert mode.complete(engine, make.ask(model=TERN)).model == "mine"
+        assert mode.stream(engine, make.ask(model=TERN))[0].model == "mine"
+
+
+def test_a_model_that_is_on_disk_only_is_not_asked_for(mode, make, lmstudio):
+    with running(Settings(jit=False)) as emulated:
+        engine = mode.provider(lmstudio(emulated.url))
+        with pytest.raises(lm15.UnsupportedModelError, match="not loaded and just-in-time loading is off: load it"):
+            mode.complete(engine, make.ask(model=HERON))
+
+
+def test_an_explicit_profile_loads_first_and_once(mode, make, lmstudio):
+    learnt, candidate = Learnt(), Candidate("lmstudio", HERON)
+    load = Load(LoadMode.EXPLICIT, context_length=9000)
+    with running(Settings(jit=False)) as emulated:
+        for _ in range(2):  # another process finds it there
+            engine = mode.provider(replace(lmstudio(emulated.url), load=load, models=(HERON,)), learnt)
+            assert mode.complete(engine, make.ask(model=HERON)).model == HERON
+            assert learnt.windows == {candidate: 9000}
+            assert learnt.staying == {candidate}
 
 
 def test_a_profile_may_take_a_substitute_with_a_warning(mode, make, lmstudio, emulator, caplog):
@@ -109,16 +165,16 @@ def test_servers_that_answer_under_names_of_their_own_are_believed(mode, make, s
 def test_a_model_that_changed_is_found_out_when_it_answers(mode, make, lmstudio):
     """The server came back with another model loaded; nothing failed in between."""
     small, large = Model("a/small", context_length=1000), Model("a/large", context_length=9000)
-    windows = {}
+    learnt = Learnt()
     candidate = Candidate("lmstudio", AUTO)
     with running(Settings(models=(small,))) as emulated:
-        engine = mode.provider(lmstudio(emulated.url), windows)
+        engine = mode.provider(lmstudio(emulated.url), learnt)
         assert mode.complete(engine, make.ask(model=AUTO)).model == "a/small"
     with running(Settings(models=(large,)), port=int(emulated.url.rpartition(":")[2])):
         assert mode.complete(engine, make.ask(model=AUTO)).model == "a/large"
-        assert windows == {candidate: 1000}  # known from the answer only, and so looked up the next time
+        assert learnt.windows == {candidate: 1000}  # known from the answer only, and so looked up the next time
         assert mode.complete(engine, make.ask(model=AUTO)).model == "a/large"
-        assert windows == {candidate: 9000}
+        assert learnt.windows == {candidate: 9000}
 
 
 def test_gone_and_back_with_another_model(mode, make, lmstudio):
@@ -240,3 +296,16 @@ def test_errors_name_the_profile(mode, make, server):
 def test_any_id_will_do(mode, make, server, id_):
     server.answers(server.http(server.chat()))
     assert mode.complete(mode.provider(server.profile(id=id_)), make.ask(model="m")).text == "hi"
+
+
+@pytest.mark.parametrize(("options", "sent"), [(["off", "on"], "low"), (None, None), ([], None)])
+def test_whether_a_model_reasons_is_the_servers_word(mode, make, server, options, sent):  # noqa: PLR0917
+    able = {} if options is None else {"reasoning": {"allowed_options": options}}
+    entry = {"type": "llm", "key": "m", "loaded_instances": [{"id": "m"}], "capabilities": able}
+    profile = server.profile(type="lmstudio", capabilities=Capabilities(reasoning=options is not None and not options))
+    server.lists = {"/v1/models": {"data": [{"id": "m"}]}, "/api/v1/models": {"models": [entry]}}
+    server.answers(server.http(server.chat(model="m")))
+    response = mode.complete(mode.provider(profile), make.ask(model="m", reasoning=lm15.Reasoning(effort="low")))
+    assert server.received[0].json.get("reasoning_effort") == sent
+    noted = (response.provider_data or {}).get("lmroute", ())
+    assert noted == (() if sent else ["reasoning_effort not sent, the model is not known to reason"])

@@ -21,7 +21,7 @@ TERN = "rookery/tern-3b-instruct"
 
 def test_one_async_engine_over_two_event_loops(make, server):
     server.answers(server.http(server.chat()))
-    engine = AsyncProviderEngine(Provider(server.profile(), {}))
+    engine = AsyncProviderEngine(Provider(server.profile()))
     for _ in range(2):
         assert asyncio.run(engine.complete(make.ask(model="m"))).text == "hi"
         # The end of the loop closed its connections; asyncio warns of those that are left, which is an error here.
@@ -32,7 +32,7 @@ def test_one_async_engine_over_two_event_loops(make, server):
 
 def test_event_loops_in_threads_do_not_meet(make, server):
     server.answers(server.http(server.chat()))
-    engine = AsyncProviderEngine(Provider(server.profile(), {}))
+    engine = AsyncProviderEngine(Provider(server.profile()))
 
     async def several():
         return await asyncio.gather(*(engine.complete(make.ask(model="m")) for _ in range(4)))
@@ -46,7 +46,7 @@ def test_event_loops_in_threads_do_not_meet(make, server):
 
 def test_many_tasks_on_one_loop(make, lmstudio, emulator):
     async def main():
-        engine = AsyncProviderEngine(Provider(lmstudio(emulator), {}))
+        engine = AsyncProviderEngine(Provider(lmstudio(emulator)))
         requests = [make.ask(f"question {i}", model=AUTO) for i in range(32)]
         return await asyncio.gather(*map(engine.complete, requests))
 
@@ -54,7 +54,7 @@ def test_many_tasks_on_one_loop(make, lmstudio, emulator):
 
 
 def test_thirty_two_threads_on_one_engine(make, lmstudio, emulator):
-    engine = ProviderEngine(Provider(lmstudio(emulator), {}))
+    engine = ProviderEngine(Provider(lmstudio(emulator)))
     start = threading.Barrier(32)
 
     def ask(i):
@@ -69,7 +69,7 @@ def test_thirty_two_threads_on_one_engine(make, lmstudio, emulator):
 
 def test_a_cancelled_call_frees_its_connection(make, server):
     server.answers([server.pause(30)])
-    engine = AsyncProviderEngine(Provider(server.profile(), {}))
+    engine = AsyncProviderEngine(Provider(server.profile()))
 
     async def main():
         task = asyncio.create_task(engine.complete(make.ask(model="m")))
@@ -100,8 +100,8 @@ def test_litellm_reaches_what_only_litellm_knows(mode, make, emulator, monkeypat
 
 def test_litellm_needs_no_endpoint(make):
     profile = make.profile(type="litellm", endpoint=None, models=("groq/some-model",))
-    place = Readiness(profile, {}).place()
-    assert Provider(profile, {}).litellm_options(place) == {"timeout": 120.0}
+    place = Readiness(profile).place()
+    assert Provider(profile).litellm_options(place) == {"timeout": 120.0}
 
 
 def test_the_native_path_never_imports_litellm(lmstudio, emulator):

@@ -3,6 +3,7 @@
 import pytest
 from dspy import lm15
 
+from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.readiness import Readiness
 from lmroute.engine.verdicts import NotReadyError, classify
 from lmroute.errors import EmbeddedUnavailable, MissingExtra
@@ -57,21 +58,21 @@ def profile(make):
 
 def test_it_is_started_by_the_first_call_and_kept(mode, make, server, start, profile):
     server.answers(server.http(server.chat(model=MODEL)))
-    windows = {}
-    engine = mode.provider(profile(context_window=2048), windows)
+    learnt = Learnt()
+    engine = mode.provider(profile(context_window=2048), learnt)
     assert not start.acquired
     for _ in range(2):
         assert mode.complete(engine, make.ask(model=MODEL)).model == MODEL
     ((path, options, started),) = start.acquired
     assert path is None
     assert (options["context_window"], options["load_s"]) == (2048, 120.0)
-    assert windows == {Candidate("embedded", MODEL): 2048}
+    assert learnt.windows == {Candidate("embedded", MODEL): 2048}
     assert {request.header("Authorization") for request in server.received} == {"Bearer one-time-key"}
     assert not started.closed
 
 
 def test_a_file_of_ones_own_and_a_listener_for_the_fetch(start, profile, tmp_path):
-    readiness = Readiness(profile(model_path=str(tmp_path / "m.gguf")), {}, on_fetch=print)
+    readiness = Readiness(profile(model_path=str(tmp_path / "m.gguf")), on_fetch=print)
     readiness.place()
     path, options, _ = start.acquired[0]
     assert path == tmp_path / "m.gguf"
@@ -82,7 +83,7 @@ def test_a_file_of_ones_own_and_a_listener_for_the_fetch(start, profile, tmp_pat
 def test_a_home_folder_is_written_as_usual(start, profile, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    Readiness(profile(model_path="~/m.gguf"), {}).place()
+    Readiness(profile(model_path="~/m.gguf")).place()
     assert start.acquired[0][0] == tmp_path / "m.gguf"
 
 
@@ -127,7 +128,7 @@ def test_a_server_that_fails_is_asked_for_anew_and_may_be_elsewhere(mode, make, 
 
 
 def test_closing_lets_go_of_it(make, server, start, profile):
-    readiness = Readiness(profile(), {})
+    readiness = Readiness(profile())
     readiness.place()
     readiness.forget()
     assert not start.acquired[0][2].closed  # another call may be using it

@@ -413,7 +413,7 @@ def test_the_facts_are_the_same_object_until_something_changes(mode, make, route
     for _ in range(3):  # one failure opens nothing
         mode.complete(engine, make.ask())
         assert live.facts(time.monotonic()) is first
-    live.windows[A] = 100
+    live.learnt.windows[A] = 100
     second = live.facts(time.monotonic())
     assert second is not first
     assert second.windows == {A: 100}

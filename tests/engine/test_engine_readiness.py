@@ -43,13 +43,13 @@ LISTS = {
 def test_a_list_that_is_of_no_use(make, server, body, status, kind, says):  # noqa: PLR0917
     server.answers(server.http(body, status))
     with pytest.raises(kind, match=says):
-        Readiness(server.profile(type="vllm"), {}).model(AUTO, Readiness(server.profile(), {}).place())
+        Readiness(server.profile(type="vllm")).target(AUTO, Readiness(server.profile()).place())
 
 
 def test_a_type_that_lists_nothing_is_not_asked(make, server):
-    readiness = Readiness(server.profile(type="gemini", models=(AUTO,)), {})
+    readiness = Readiness(server.profile(type="gemini", models=(AUTO,)))
     with pytest.raises(NotReadyError, match=r"name one under providers\.a\.models"):
-        readiness.model(AUTO, readiness.place())
+        readiness.target(AUTO, readiness.place())
     assert not server.received
 
 
@@ -61,7 +61,7 @@ def test_waiting_for_others_ends_at_ones_own_deadline(make, server, monkeypatch)
         assert found.wait(20)
 
     monkeypatch.setattr(secrets, "resolve", slowly)
-    readiness = Readiness(server.profile(auth_token=KEY), {})
+    readiness = Readiness(server.profile(auth_token=KEY))
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(readiness.place)
         assert looking.wait(20)
@@ -75,7 +75,7 @@ def test_waiting_for_others_ends_at_ones_own_deadline(make, server, monkeypatch)
 def test_a_secret_is_resolved_once_until_it_is_forgotten(make, server, monkeypatch):
     asked = []
     monkeypatch.setattr(secrets, "resolve", asked.append)
-    readiness = Readiness(server.profile(auth_token=KEY), {})
+    readiness = Readiness(server.profile(auth_token=KEY))
     assert readiness.place() is readiness.place()
     readiness.forget()
     readiness.place()

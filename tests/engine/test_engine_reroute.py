@@ -24,7 +24,7 @@ def engine_of(mode, make):
 
     def build(stack, live=None):
         live = live or Live()
-        made.append(mode.router_type.of(stack, live, Providers(live.windows)))
+        made.append(mode.router_type.of(stack, live, Providers(live.learnt)))
         return made[-1]
 
     yield build
@@ -149,7 +149,7 @@ def test_changing_under_fire(make):
 
     live = Live()
     stacks = [make.stack(make.profile("a")), make.stack(make.profile("a"), make.profile("b"), rules=rule("b"))]
-    engine = Engine.of(stacks[0], live, Providers(live.windows))
+    engine = Engine.of(stacks[0], live, Providers(live.learnt))
     belongs = {stack_name(stack): name for stack, name in zip(stacks, "ab", strict=True)}
     over = threading.Event()
 

@@ -55,7 +55,7 @@ def test_both_engines_learn_the_same_windows(overrides):
     lm = lmroute.load(overrides, cache=False)
     lm("hello")
     expected = {Candidate("lmstudio", AUTO): 4096}
-    assert lm.engine.routing.live.windows == expected
+    assert lm.engine.routing.live.learnt.windows == expected
     assert lm.engine.routing.live is lm._async_engine_spec.routing.live
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmroute.engine.live import Live
+from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
 from lmroute.engine.verdicts import classify
 from lmroute.model import AUTO, FALLBACK, Candidate, Capabilities, Failure, Named, Operator, Rule, Selector, Test
@@ -155,7 +156,7 @@ def test_an_overflow_anywhere_is_what_the_caller_learns(mode, make, route):
 def test_windows_that_children_learned_beat_the_profiles(mode, make):
     stack = make.stack(make.profile("a", models=(AUTO,)), make.profile("b", context_window=20))
     learned = {Candidate("a", AUTO): 10}
-    engine = mode.router(stack, {"a": mode.child("from a"), "b": mode.child("from b")}, live=Live(learned))
+    engine = mode.router(stack, {"a": mode.child("from a"), "b": mode.child("from b")}, live=Live(Learnt(learned)))
     request = make.ask("x" * 60)
     assert mode.complete(engine, request).text == "from b"
     learned[Candidate("a", AUTO)] = 4096

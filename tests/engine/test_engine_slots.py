@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -14,16 +15,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.live.slots import NoSlotError, Slots, _Gate
-from lmroute.engine.live.switches import REMEMBERED_S, Switches
 from lmroute.engine.live.turns import Turn
+
+WEIGHTS = st.integers(0, 6)
 
 
 class Held:
     """A slot from ``with`` or ``async with`` to its end, waited for as a call waits for its turn."""
 
-    def __init__(self, slots, key, limit, deadline=None):
-        self.turn = Turn(slots, Switches(), key, SimpleNamespace(concurrency=limit, type="openai", endpoint=None))
+    def __init__(self, slots, key, limit, deadline=None, *, learnt=None, tokens=0):
+        profile = SimpleNamespace(concurrency=limit, type="openai", endpoint=None)
+        self.turn = Turn(slots, learnt or Learnt(), key, profile, tokens)
         self.deadline = time.monotonic() + 3600 if deadline is None else deadline
 
     def __enter__(self):
@@ -281,9 +285,9 @@ def test_threads_that_leave_together_let_in_no_more_than_there_is_room_for(monke
     inside = [slots.take("a", 2) for _ in range(2)]
     waiting = [slots.take("a", 1) for _ in range(3)]
 
-    def slowly(gate):
+    def slowly(gate, weight):
         time.sleep(0.02)  # so that the other one comes along meanwhile
-        has_room = real(gate)
+        has_room = real(gate, weight)
         time.sleep(0.02)
         return has_room
 
@@ -390,82 +394,192 @@ def test_no_slot_is_lost_in_a_storm_of_cancellations_and_timeouts():
     assert is_free(slots, "a", limit)
 
 
+def test_what_is_too_heavy_for_the_rest_waits_and_is_let_in_alone_if_need_be():
+    slots = Slots()
+    first, second = slots.take("a", 4, 60, 100), slots.take("a", 4, 40, 100)
+    third, heavy, light = slots.take("a", 4, 1, 100), slots.take("a", 4, 1000, 100), slots.take("a", 4, 1, 100)
+    assert [f.done() for f in (first, second, third, heavy, light)] == [True, True, False, False, False]
+    slots.leave("a", second, 40)
+    assert third.done()
+    assert not light.done()  # there is room, but the heavy one is first
+    slots.leave("a", first, 60)
+    assert not heavy.done()
+    slots.leave("a", third, 1)
+    assert heavy.done()
+    assert not light.done()
+    slots.leave("a", heavy, 1000)
+    assert light.done()
+    slots.leave("a", light, 1)
+    assert is_free(slots, "a", 2)
+
+
+def test_who_becomes_lighter_makes_room_and_stays():
+    slots = Slots()
+    whole = slots.take("a", None, 10, 10)
+    shares = [slots.take("a", None, 1, 10) for _ in range(2)]
+    assert not any(f.done() for f in shares)
+    slots.lighten("a", 9)
+    assert all(f.done() for f in shares)
+    assert slots.load("a") == 3
+    next_ = slots.take("a", None, 10, 10)
+    for future in (whole, *shares):
+        assert not next_.done()
+        slots.leave("a", future, 1)
+    assert next_.done()
+
+
+def test_a_heavy_one_whose_task_was_cancelled_blocks_nobody():
+    slots = Slots()
+    first, heavy, light = slots.take("a", None, 5, 10), slots.take("a", None, 9, 10), slots.take("a", None, 5, 10)
+    heavy.cancel()
+    slots.lighten("a", 0)
+    assert light.done()
+    slots.leave("a", heavy, 9)
+    slots.leave("a", first, 5)
+    slots.leave("a", light, 5)
+    assert is_free(slots, "a", 1)
+
+
+def test_who_leaves_while_others_are_let_in_leaves_after_it():
+    """As when a stream that nobody holds any more is garbage-collected in the middle of it, in the same thread."""
+    slots = Slots()
+    garbage, first = slots.take("a", 2), slots.take("a", 2)
+    collected = []
+
+    def weigh():
+        if not collected and first_left:
+            collected.append(slots.leave("a", garbage))
+        return 0
+
+    first_left = False
+    waiting = [slots.take("a", 2, weigh) for _ in range(3)]
+    first_left = True
+    slots.leave("a", first)
+    assert collected
+    assert [f.done() for f in waiting] == [True, True, False]
+    assert slots.load("a") == 2
+    slots.leave("a", waiting[0])
+    assert waiting[2].done()
+
+
+class Scales:
+    """Notes how many were inside together, and how heavy they were."""
+
+    def __init__(self):
+        self._inside, self.seen, self._lock = [], [], threading.Lock()
+
+    @contextmanager
+    def on(self, weight):
+        with self._lock:
+            self._inside.append(weight)
+            self.seen.append(tuple(self._inside))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside.remove(weight)
+
+
+def test_a_storm_of_weights_is_never_too_heavy_and_starves_nobody():
+    """Threads and tasks of all weights share one window, and some of them give up."""
+    slots, scales, in_vain, learnt = Slots(), Scales(), [], Learnt({"a": 10}, {"a": 4})
+
+    def in_thread(seed):
+        chance = random.Random(seed)
+        for _ in range(60):
+            weight, until = chance.choice([0, 1, 3, 7, 10, 25]), time.monotonic() + chance.choice([0.0005, 30, 30])
+            try:
+                with Held(slots, "a", None, until, learnt=learnt, tokens=weight), scales.on(weight):
+                    time.sleep(chance.choice([0, 0.0002]))
+            except NoSlotError:
+                in_vain.append(weight)
+
+    async def in_task(chance):
+        weight = chance.choice([1, 3, 12])
+        try:
+            async with (
+                asyncio.timeout(chance.choice([0.001, 30])),
+                Held(slots, "a", None, learnt=learnt, tokens=weight),
+            ):
+                with scales.on(weight):
+                    await asyncio.sleep(0)
+        except TimeoutError:
+            in_vain.append(weight)
+
+    async def in_tasks(seed):
+        chance = random.Random(seed)
+        for _ in range(10):
+            await asyncio.gather(*(in_task(chance) for _ in range(12)))
+
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(in_thread, seed) for seed in range(6)]
+        jobs += [pool.submit(lambda seed: asyncio.run(in_tasks(seed)), seed) for seed in (7, 8)]
+        for job in jobs:
+            job.result(60)
+    assert len(scales.seen) + len(in_vain) == 6 * 60 + 2 * 10 * 12
+    assert {25, 12} <= {weight for inside in scales.seen for weight in inside}
+    assert all(len(inside) <= 4 and (sum(inside) <= 10 or len(inside) == 1) for inside in scales.seen)
+    gate = slots._gates["a"]
+    assert (gate.in_flight, gate.weight, len(gate.waiting)) == (0, 0, 0)
+
+
 class Queue(RuleBasedStateMachine):
     """Against the plainest queue there is: a list of who is in and a list of who waits."""
 
     def __init__(self):
         super().__init__()
         self.slots = Slots()
-        self.limit = 2
+        self.limit, self.capacity = 2, None
         self.inside, self.waiting = [], []
 
+    def has_room(self, weight):
+        if self.limit is not None and len(self.inside) >= self.limit:
+            return False
+        return self.capacity is None or not self.inside or sum(c.weight for c in self.inside) + weight <= self.capacity
+
     def admit(self):
-        while self.waiting and (self.limit is None or len(self.inside) < self.limit):
+        while self.waiting and self.has_room(self.waiting[0].weight):
             self.inside.append(self.waiting.pop(0))
 
-    @rule(limit=st.sampled_from([1, 2, 2, 2, 3, None]))
-    def take(self, limit):
-        self.limit = limit
-        future = self.slots.take("key", limit)
-        self.waiting.append((len(self.inside) + len(self.waiting), future))
+    @rule(limit=st.sampled_from([1, 2, 2, 2, 3, None]), capacity=st.sampled_from([None, 4, 4, 4]), weight=WEIGHTS)
+    def take(self, limit, capacity, weight):
+        self.limit, self.capacity = limit, capacity
+        call = SimpleNamespace(weight=weight)
+        call.future = self.slots.take("key", limit, lambda: call.weight, capacity)
+        self.waiting.append(call)
         self.admit()
 
     @precondition(lambda self: self.inside or self.waiting)
     @rule(data=st.data())
     def leave(self, data):
-        somebody = data.draw(st.sampled_from([*self.inside, *self.waiting]))
-        place = self.inside if somebody in self.inside else self.waiting
-        place.remove(somebody)
-        self.slots.leave("key", somebody[1])
+        call = data.draw(st.sampled_from([*self.inside, *self.waiting]))
+        (self.inside if call in self.inside else self.waiting).remove(call)
+        self.slots.leave("key", call.future, lambda: call.weight)
+        self.admit()
+
+    @precondition(lambda self: self.inside)
+    @rule(data=st.data())
+    def lighten(self, data):
+        call = data.draw(st.sampled_from(self.inside))
+        by = data.draw(st.integers(0, call.weight))
+        call.weight -= by
+        self.slots.lighten("key", by)
+        self.admit()
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data(), weight=WEIGHTS)
+    def weigh_otherwise(self, data, weight):
+        """Noticed when somebody leaves, as it is for a host's models: whoever changes them leaves, or lightens."""
+        data.draw(st.sampled_from(self.waiting)).weight = weight
+        self.slots.lighten("key", 0)
         self.admit()
 
     @invariant()
     def who_is_in_is_in_and_who_waits_waits(self):
-        assert all(future.done() for _, future in self.inside)
-        assert not any(future.done() for _, future in self.waiting)
+        assert all(call.future.done() for call in self.inside)
+        assert not any(call.future.done() for call in self.waiting)
         assert self.slots.load("key") == len(self.inside)
 
 
 TestQueue = Queue.TestCase
 TestQueue.settings = settings(max_examples=60)
-
-
-class Clock:
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-def test_a_model_that_is_not_known_to_be_loaded_needs_the_lock():
-    switches = Switches()
-    assert switches.needs_lock("h:1", "a")
-    switches.answered("h:1", "a")
-    assert not switches.needs_lock("h:1", "a")
-    assert switches.needs_lock("h:1", "b")
-    assert switches.needs_lock("h:2", "a")
-    switches.forget("h:1", "a")
-    assert switches.needs_lock("h:1", "a")
-    switches.forget("h:9", "a")
-
-
-def test_a_model_that_is_new_may_have_taken_the_place_of_others():
-    switches = Switches()
-    switches.answered("h:1", "a")
-    switches.answered("h:2", "a")
-    switches.answered("h:1", "b")
-    assert switches.needs_lock("h:1", "a")
-    assert not switches.needs_lock("h:1", "b")
-    assert not switches.needs_lock("h:2", "a")
-
-
-def test_a_model_that_has_not_answered_for_long_needs_the_lock_again():
-    clock = Clock()
-    switches = Switches(clock)
-    switches.answered("h", "a")
-    clock.now = REMEMBERED_S
-    assert not switches.needs_lock("h", "a")
-    switches.answered("h", "a")
-    clock.now = 2 * REMEMBERED_S + 1
-    assert switches.needs_lock("h", "a")

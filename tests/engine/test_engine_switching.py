@@ -1,12 +1,21 @@
-"""One model switch at a time on an LM Studio host, and no waiting where there is nothing to switch."""
+"""One model switch at a time on an LM Studio host, none while another model answers; and no waiting for nothing."""
 
 import asyncio
+import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from dspy import lm15
 
+from lmroute.emulator.backends.script import Line
+from lmroute.emulator.catalog import SCRIPTED
+from lmroute.emulator.running import running
+from lmroute.emulator.settings import Settings
+from lmroute.engine.live import Live
+from lmroute.engine.provider import Providers
+from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
 from lmroute.model import AUTO
 
 HOST = "http://127.0.0.1:1234"
@@ -92,16 +101,17 @@ def test_those_who_waited_while_it_was_loaded_are_not_kept_apart(mode, make, at_
     assert [answer.text for answer in at_once(engine, make.ask(), 3)] == ["hi"] * 3
 
 
-def test_a_cold_model_is_asked_alone(mode, make, nesting):
+@pytest.mark.parametrize("model", ["tern", AUTO])
+def test_a_cold_model_is_asked_alone(mode, make, nesting, model):
     engine = None
     child = nesting("lm", lambda: engine.complete(make.ask()))
-    engine = mode.router(engine_stack(make, "tern", deadline_s=0.2), {"lm": child})
+    engine = mode.router(engine_stack(make, model, deadline_s=0.2), {"lm": child})
     assert mode.complete(engine, make.ask()).text == "from lm"
-    assert "127.0.0.1:1234 was busy until the deadline (models switched one by one)" in str(child.found)
+    assert "127.0.0.1:1234 was busy until the deadline (models are switched one by one" in str(child.found)
     assert len(child.asked) == 1
 
 
-@pytest.mark.parametrize(("type_", "model"), [("lmstudio", AUTO), ("openai_compatible", "tern")])
+@pytest.mark.parametrize(("type_", "model"), [("openai_compatible", AUTO), ("openai_compatible", "tern")])
 def test_nothing_waits_where_there_is_nothing_to_switch(mode, make, nesting, type_, model):
     engine = None
     child = nesting("lm", lambda: engine.complete(make.ask()))
@@ -142,7 +152,7 @@ def test_another_model_takes_the_place_of_the_first(mode, make, nesting):
     assert "switched one by one" in str(child.found)
 
 
-def test_a_stream_gives_the_lock_back_with_its_first_token(mode, make):
+def test_a_stream_shares_the_host_from_its_first_token_on(mode, make):
     engine = mode.router(engine_stack(make, "tern", deadline_s=0.3), {"lm": mode.child("hi")})
     if mode.name == "sync":
         stream = engine.stream(make.ask())
@@ -168,3 +178,52 @@ def test_cold_models_of_one_host_are_never_asked_together(mode, make, host, at_o
     answers = at_once(engine, make.ask(), 6)
     assert {answer.model for answer in answers} == {"heron"}
     assert not any(models.count("tern") > 1 for models in host.together)
+
+
+TERN, HERON = (model.key for model in SCRIPTED[:2])
+LONG = Line(re.compile(""), "A word said over and over. " * 60)
+"""An answer that takes a while, so that calls do meet."""
+
+
+@pytest.fixture(scope="module")
+def jit():
+    """An emulator with nothing loaded, which loads what it is asked for and kills what it evicts."""
+    with running(Settings(models=SCRIPTED[:2], loaded=(), script=(LONG,))) as made:
+        yield made.url
+
+
+def engines(make, url, live):
+    """A synchronous and an asynchronous engine for each of two models of one host."""
+    providers = Providers(live.learnt)
+    for model in (TERN, HERON):
+        stack = make.stack(make.profile(model[8:12], type="lmstudio", endpoint=url, models=(model,)))
+        yield RoutingEngine.of(stack, live, providers), AsyncRoutingEngine.of(stack, live, providers)
+
+
+def test_no_generation_is_killed(make, jit):
+    """Threads and event loops, whole answers and streams, two models: LM Studio would kill what it evicts."""
+    pairs = list(engines(make, jit, Live()))
+    request = make.ask("Say it.", model="lmroute/test")
+
+    def in_thread(number):
+        engine = pairs[number % 2][0]
+        if number % 3:
+            return [engine.complete(request).text for _ in range(3)]
+        return [make.text(engine.stream(request)) for _ in range(3)]
+
+    async def several(number):
+        async def one(engine):
+            return (await engine.complete(request)).text
+
+        return await asyncio.gather(*(one(pairs[(number + i) % 2][1]) for i in range(4)))
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            jobs = [pool.submit(in_thread, number) for number in range(6)]
+            jobs += [pool.submit(lambda number: asyncio.run(several(number)), number) for number in range(2)]
+            texts = [text for job in jobs for text in job.result(120)]
+    finally:
+        for engine, _ in pairs:
+            engine.close()
+    assert set(texts) == {LONG.reply}
+    assert len(texts) == 6 * 3 + 2 * 4

@@ -245,7 +245,7 @@ def test_connections_are_reused_and_closed_at_the_end(mode, make, server):
 
 def test_an_engine_that_is_let_go_of_leaves_no_connection(make, server):
     server.answers(server.http(server.chat()))
-    engine = ProviderEngine(Provider(server.profile(), {}))
+    engine = ProviderEngine(Provider(server.profile()))
     engine.complete(make.ask(model="m"))
     assert server.connections() == 1
     del engine
@@ -272,7 +272,8 @@ def test_a_consumer_that_stops_early_frees_the_connection(mode, make, server):
 @pytest.mark.parametrize("needs_choices", [True, False])
 def test_a_good_body_passes_unchanged(server, status, needs_choices):
     body = json.dumps(server.chat('it says "error" and {"error": 1}')).encode()
-    assert settle(status, body, needs_choices=needs_choices) == status
+    exchange = Exchange(Patience(0, 1, 1, 1), needs_choices=needs_choices)
+    assert settle(status, body, exchange) == (status, body)
 
 
 def test_an_address_beyond_the_profiles_locality_is_not_dialled(call, make):

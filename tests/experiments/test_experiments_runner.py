@@ -14,8 +14,6 @@ NOWHERE = "http://127.0.0.1:9"
 POSITIVE = Line(re.compile("."), '{"sentiment": "positive"}')
 # Any character DSPy, our files or a terminal could stumble over, and any shape that is not the one asked for.
 UNUSABLE = {
-    "nothing": "",
-    "space": " \n",
     "prose": "I would say it is seven glass jars.",
     "null": "null",
     "a list": "[]",
@@ -74,6 +72,14 @@ def test_answers_that_cannot_be_used_are_wrong_answers_and_nothing_worse(serve, 
         assert "\n" not in outcome.error
         assert len(outcome.error) <= 400
         assert (outcome.answer, outcome.right, outcome.served_by["provider"]) == ({}, False, "lmstudio"), name
+
+
+@pytest.mark.parametrize("reply", ["", " \n"])
+def test_an_empty_answer_is_none(serve, ask, reply):
+    """The engine takes it for a failure of the model, so that another candidate may answer; here there is none."""
+    [outcome] = ask(lmstudio(serve([Line(re.compile("."), reply)]).url, "task=extract"), note("seven jars to Bern"))
+    assert (outcome.unserved, outcome.answer) == (True, {})
+    assert "the model's answer is empty" in outcome.error
 
 
 @pytest.mark.parametrize("name", USABLE)

@@ -26,6 +26,7 @@ from lmroute.model import (
     Stack,
     TaskSpec,
 )
+from lmroute.providers.inventory import Api, Inventory
 from lmroute.providers.probe import ErrorCode, ListedModel, Outcome, Phase, ProbeResult, State
 from lmroute.providers.probe.faults import KINDS
 from lmroute.validate.table import RULES
@@ -49,7 +50,7 @@ def named(candidate):
 
 def healthy(provider, *models):
     listed = tuple(model if isinstance(model, ListedModel) else ListedModel(model) for model in models or ("m",))
-    return ProbeResult(provider, State.HEALTHY, phases=LISTED, models=listed, tries=1)
+    return ProbeResult(provider, State.HEALTHY, phases=LISTED, inventory=Inventory(Api.PLAIN, listed), tries=1)
 
 
 def sick(provider, code=ErrorCode.CONNECTION_REFUSED, state=None):
@@ -60,7 +61,9 @@ def lacking(provider, *missing, models=()):
     listed = tuple(map(ListedModel, models))
     state = State.DEGRADED if models else State.MISCONFIGURED
     code = ErrorCode.MODEL_NOT_FOUND if models else ErrorCode.NO_MODELS
-    return ProbeResult(provider, state, code, "not all there", "load it", LISTED, 1.0, listed, missing, 1)
+    return ProbeResult(
+        provider, state, code, "not all there", "load it", LISTED, 1.0, Inventory(Api.PLAIN, listed), missing, 1
+    )
 
 
 def locate(path, *, key=False):

@@ -3,6 +3,7 @@
 import struct
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from lmroute.emulator.settings import Loaded, Settings, Token
 from lmroute.emulator.versions import PROFILES
 from lmroute.model import AUTO, Locality, Profile, Secret, SecretRef, SecretSource
 from lmroute.providers.catalog import TYPES
+from lmroute.providers.inventory import LISTINGS
 from lmroute.providers.probe import (
     ErrorCode,
     ListedModel,
@@ -26,7 +28,6 @@ from lmroute.providers.probe import (
     probe,
     probe_all,
 )
-from lmroute.providers.probe.listing import LISTINGS, NATIVE, with_details
 from lmroute.providers.probe.stopwatch import Stopwatch
 
 AMPLE = Patience(total_s=30.0, pause_s=0.001)
@@ -80,8 +81,10 @@ def test_every_release_is_healthy_in_one_try(emulators, release):
 def test_native_lists_tell_state_window_and_capabilities(emulators, release):
     small, large, _ = look(emulators[release]).models
     told = {"tools": False, "vision": False}
-    assert large == ListedModel("test/large", True, True, 16384, 131072, **told)
-    assert small == ListedModel("test/small", True, False, None, 32768, **told)
+    unlooked = {"of": "", "parallel": None, "quantization": None, "format": None, "size_bytes": None}
+    large, small = (replace(model, **unlooked) for model in (large, small))
+    assert large == ListedModel("test/large", loaded=True, context_window=16384, max_context_window=131072, **told)
+    assert small == ListedModel("test/small", loaded=False, max_context_window=32768, **told)
     assert (large.window, small.window) == (16384, 32768)
 
 
@@ -130,16 +133,10 @@ def test_instances_under_names_of_their_own():
     assert find(result.models, AUTO, profile("")).context_window == 16384
 
 
-def test_a_key_means_its_first_instance():
-    instances = [{"id": name, "config": {"context_length": tokens}} for name, tokens in (("one", 10), ("two", 20))]
-    details = NATIVE[0].details({"models": [{"type": "llm", "key": "k", "loaded_instances": instances}]})
-    assert {name: model.context_window for name, model in details.items()} == {"one": 10, "two": 20, "k": 10}
-
-
 def test_without_jit_only_what_is_loaded_is_offered():
     with running(Settings(models=DISK, loaded=(Loaded("test/large"),), jit=False)) as emulator:
         result = look(emulator.url, models=("test/small",))
-    assert [model.id for model in result.models] == ["test/large"]
+    assert [model.id for model in result.models if model.offered] == ["test/large"]
     assert result.error_code == "model_not_found"
 
 
@@ -326,15 +323,10 @@ JSON = st.recursive(
 )
 
 
-@given(JSON, JSON, st.sampled_from(list(LISTINGS.values())), st.sampled_from(NATIVE))
-def test_any_json_is_a_list_or_none(body, native_body, listing, native):
+@given(JSON, st.sampled_from(list(LISTINGS.values())))
+def test_any_json_is_a_list_or_none(body, listing):
     offered = listing.read(body)
-    details = native.details(native_body)
-    if offered is not None and details is not None:
-        merged = with_details(offered, details)
-        assert [model.id for model in merged[: len(offered)]] == [model.id for model in offered]
-        assert all(model.loaded for model in merged[len(offered) :])
-        assert all(model.id.isprintable() for model in offered)
+    assert offered is None or all(model.id.isprintable() for model in offered)
 
 
 # The stopwatch

@@ -69,6 +69,8 @@ class Comparison:
                 yield from self.others(old.get(keyword, True), now, homes, at)
             case "allOf":
                 for index, part in enumerate(now):
+                    if index >= len(was or ()) and about_news(old, part):
+                        continue
                     before = was[index] if was and index < len(was) else ANYTHING
                     yield from self.of(before, part, homes, f"{at}/{index}")
             case _ if keyword in INNER:
@@ -102,6 +104,17 @@ class Comparison:
 
     def is_news(self, value: Any) -> bool:
         return isinstance(value, str) and value in self.news
+
+
+def about_news(old: Schema, part: Schema) -> bool:
+    """Whether a condition decides only about keys that were refused till now, so that nothing valid can break it."""
+    decided = [part.get(branch, {}) for branch in ("then", "else")]
+    return (
+        old.get("additionalProperties") is False
+        and part.keys() <= {"if", "then", "else"}
+        and all(branch.keys() <= {"properties"} for branch in decided)
+        and all(key not in old.get("properties", {}) for branch in decided for key in branch.get("properties", {}))
+    )
 
 
 def gone(old: Schema, new: Schema, at: str) -> Iterator[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+
+ToolChoice: TypeAlias = Literal["none", "auto", "required"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,28 +18,59 @@ class Prompt:
     """What a generation starts from.
 
     Attributes:
+        messages: in OpenAI's form, tool calls and tool results included.
         sampling: ``temperature``, ``max_tokens``, ``stop`` ... as the client sent them.
         schema: JSON Schema that the answer must satisfy.
         context_length: tokens of prompt and answer together.
+        tools: what may be called, in OpenAI's form: ``{"type": "function", "function": {...}}``.
+        effort: how much to reason first, one of ``catalog.EFFORTS``; see ``catalog.Model.effort``.
+        template: whether the chat template applies; without it there is one message, whose text is continued.
     """
 
     messages: tuple[dict[str, Any], ...]
     sampling: dict[str, Any]
     schema: dict[str, Any] | bool | None
     context_length: int
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: ToolChoice = "auto"
+    effort: str = "none"
+    template: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reasoning:
+    """A piece of what the model thinks before it answers."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call of a tool, whole. ``id`` has nine digits, as LM Studio's have; ``arguments`` is JSON text."""
+
+    name: str
+    arguments: str
+    id: str = field(default_factory=lambda: str(secrets.randbelow(900_000_000) + 100_000_000))
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The end of a generation: why it ended and what it took, in tokens."""
+    """The end of a generation: why it ended and what it took, in tokens.
 
-    reason: Literal["stop", "length"]
+    Attributes:
+        completion_tokens: reasoning included.
+        stop_string: the one of the request's ``stop`` that ended the text.
+    """
+
+    reason: Literal["stop", "length", "tool_calls"]
     prompt_tokens: int
     completion_tokens: int
+    reasoning_tokens: int = 0
+    stop_string: str | None = None
 
 
-Event: TypeAlias = str | Finish
-"""A piece of text, or the end, which comes once and last."""
+Event: TypeAlias = str | Reasoning | ToolCall | Finish
+"""Reasoning first, then text, then tool calls, then the end, which comes once and last."""
 
 
 class Backend(Protocol):
@@ -46,6 +81,13 @@ class Backend(Protocol):
 
         Raises:
             GenerationError: when it cannot, or cannot go on.
+        """
+
+    async def embed(self, text: str, context_length: int) -> list[float]:
+        """The vector of a text, of which only the first ``context_length`` tokens count.
+
+        Raises:
+            GenerationError: when it cannot.
         """
 
     async def aclose(self) -> None:
@@ -62,6 +104,10 @@ class RequestRefused(GenerationError):
 
 class ModelCrashed(GenerationError):
     """The model went away."""
+
+
+class ComputeFailed(GenerationError):
+    """The engine failed, and the model lives on."""
 
 
 class ContextOverflow(GenerationError):

@@ -1,8 +1,13 @@
-"""An instance of a JSON Schema, chosen by a hash of a text: the same text gets the same instance."""
+"""An instance of a JSON Schema, chosen by a hash of a text: the same text gets the same instance.
+
+One rule lets agents end: where a ``next_tool_name`` is to be chosen and ``finish`` is among the choices, as DSPy's
+ReAct has it, another one is chosen first, and ``finish`` once the text shows what a tool said (``observation_0``).
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -36,6 +41,7 @@ _UNSUPPORTED = {
     "unevaluatedItems",
     "$dynamicRef",
 }
+_OBSERVATION = re.compile(r"\bobservation_\d")
 _FORMATS = {
     "date": "2026-01-31",
     "time": "12:30:00Z",
@@ -94,6 +100,7 @@ class _Place:
 class _Maker:
     def __init__(self, root: dict[str, Any] | bool, text: str) -> None:
         self._root = root
+        self._observed = bool(_OBSERVATION.search(text))
         self._seed = sha256(text.encode("utf-8", "surrogatepass")).digest()
         self._by_type: dict[str, Callable[[dict[str, Any], _Place], Any]] = {
             "object": self._object,
@@ -116,7 +123,7 @@ class _Maker:
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
-            return self._pick(schema["enum"], place)
+            return self._pick(self._next_tools(schema["enum"], place), place)
         for keyword in ("$ref", "allOf", "anyOf", "oneOf"):
             if keyword in schema:
                 rest = {name: value for name, value in schema.items() if name != keyword}
@@ -136,6 +143,12 @@ class _Maker:
         if kind not in self._by_type:
             raise Unsupported(f"{place.path}: unknown type '{kind}'")
         return self._by_type[kind](schema, place)
+
+    def _next_tools(self, options: Sequence[Any], place: _Place) -> Sequence[Any]:
+        """The options, or what an agent may choose from now: see the rule at the top."""
+        if place.keys[-1:] != ("next_tool_name",) or "finish" not in options:
+            return options
+        return ["finish"] if self._observed else [option for option in options if option != "finish"] or options
 
     def _branch(self, options: Sequence[Any], place: _Place) -> Any:
         """One option: something rather than null, and something flat where it gets deep."""

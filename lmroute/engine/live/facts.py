@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from lmroute.config import paths
 from lmroute.engine.live.budgets import Budgets, NoBudgets
+from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.live.pins import Pins
 from lmroute.engine.live.slots import Slots
-from lmroute.engine.live.switches import Switches
 from lmroute.engine.live.turns import Turn
 from lmroute.model import Candidate, Facts
 from lmroute.routing.breaker import THROTTLED, Breaker
@@ -42,17 +42,17 @@ class Live:
     """The facts of one configuration, kept up to date by its calls. Safe to use from threads and event loops together.
 
     Args:
-        windows: context windows in tokens that the children learn from their servers.
+        learnt: what the children learn from their servers.
         ledger: where budgets are kept; by default in the user's own state folder, and only if there are budgets.
     """
 
-    def __init__(self, windows: dict[Candidate, int] | None = None, ledger: Ledger | None = None) -> None:
-        self.windows = {} if windows is None else windows
+    def __init__(self, learnt: Learnt | None = None, ledger: Ledger | None = None) -> None:
+        self.learnt = learnt or Learnt()
         self.pins = Pins()
         self._given_ledger = ledger
         self._run = os.urandom(6).hex()
         self._lock = threading.RLock()  # a garbage-collected stream may report while its thread is in here
-        self._slots, self._switches = Slots(), Switches()
+        self._slots = Slots()
         self._breakers: dict[Candidate, Breaker] = {}
         self._quotas: dict[str, RetryQuota] = {}
         self._latency_ms: dict[Candidate, float] = {}
@@ -77,7 +77,7 @@ class Live:
         """The facts as they are. The same object for as long as nothing changed."""
         if now >= self._forgets_at:
             self._forget_latencies(now)
-        if self._is_stale or now >= self._holds_until or self._facts.windows != self.windows:
+        if self._is_stale or now >= self._holds_until or self._facts.windows != self.learnt.windows:
             self._refresh(now)
         return self._facts
 
@@ -92,9 +92,9 @@ class Live:
             self._is_stale = True
         return True
 
-    def turn(self, candidate: Candidate, profile: Profile) -> Turn:
-        """A turn at a candidate, still to be waited for."""
-        return Turn(self._slots, self._switches, candidate, profile)
+    def turn(self, candidate: Candidate, profile: Profile, tokens: int = 0) -> Turn:
+        """A turn at a candidate, still to be waited for, for a call that may take so much of the context window."""
+        return Turn(self._slots, self.learnt, candidate, profile, tokens)
 
     def next_try(self, candidate: Candidate, now: float) -> float:
         """When a candidate may be asked again."""
@@ -160,7 +160,7 @@ class Live:
                     (throttled if reason == THROTTLED else out)[candidate] = reason
                     holds = min(holds, breaker.next_try(now), now + _RECHECK_S)
             self._holds_until = holds
-            known, windows, spent = self._facts, dict(self.windows), self._budgets.spent()
+            known, windows, spent = self._facts, dict(self.learnt.windows), self._budgets.spent()
             if (known.out, known.throttled, known.windows, known.spent) != (out, throttled, windows, spent):
                 self._facts = Facts(out, throttled, windows, spent, load=known.load, latency_ms=known.latency_ms)
 

@@ -2,6 +2,9 @@
 
 A waiter is a ``concurrent.futures.Future``, which a ``Pause`` waits for in a thread or a task. Giving up is
 cancelling it; a future that can no longer be cancelled has been granted, so its slot goes on to the next.
+
+Calls may weigh something, too, and share a capacity: the tokens of one context window, or a host that some want for
+themselves. All wait for who is at the head of the queue, so the heavy are not starved by the light.
 """
 
 from __future__ import annotations
@@ -9,10 +12,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
+
+Weight: TypeAlias = "int | Callable[[], int]"
+"""What a call takes of a capacity. A function is asked under the lock: when there may be room, so last when the call is
+let in; and when it leaves, for what it takes by then."""
 
 
 class NoSlotError(TimeoutError):
@@ -20,25 +27,36 @@ class NoSlotError(TimeoutError):
 
 
 class _Gate:
-    """The calls of one key: how many are in, and who waits, in order."""
+    """The calls of one key: how many are in, what they weigh, and who waits with what weight, in order."""
 
-    __slots__ = ("in_flight", "limit", "waiting")
+    __slots__ = ("capacity", "in_flight", "limit", "waiting", "weight")
 
     def __init__(self) -> None:
-        self.in_flight = 0
+        self.in_flight = self.weight = 0
         self.limit: int | None = None
-        self.waiting: OrderedDict[Future[None], None] = OrderedDict()
+        self.capacity: int | None = None
+        self.waiting: OrderedDict[Future[None], Weight] = OrderedDict()
 
-    def has_room(self) -> bool:
-        return self.limit is None or self.in_flight < self.limit
+    def has_room(self, weight: int) -> bool:
+        if self.limit is not None and self.in_flight >= self.limit:
+            return False
+        return self.capacity is None or not self.in_flight or self.weight + weight <= self.capacity
+
+    def enter(self, weight: int) -> None:
+        self.in_flight += 1
+        self.weight += weight
 
     def let_in(self) -> list[Future[None]]:
         """Admit from the head of the queue as long as there is room. The caller completes the futures."""
         admitted = []
-        while self.waiting and self.has_room():
-            future, _ = self.waiting.popitem(last=False)
+        while self.waiting:
+            future, weight = next(iter(self.waiting.items()))
+            now = _now(weight)
+            if not (self.has_room(now) or future.cancelled()):
+                break
+            del self.waiting[future]
             if future.set_running_or_notify_cancel():  # from here on it cannot be cancelled
-                self.in_flight += 1
+                self.enter(now)
                 admitted.append(future)
         return admitted
 
@@ -51,41 +69,77 @@ class Slots:
 
     def __init__(self) -> None:
         self._gates: dict[Hashable, _Gate] = {}
-        self._lock = threading.RLock()  # a garbage-collected stream may release while its thread is in here
+        self._lock = threading.RLock()  # a garbage-collected stream may leave while its thread is in here,
+        self._late: list[tuple[Hashable, Future[None], Weight]] | None = None  # and has to wait while others are let in
 
     def load(self, key: Hashable) -> int:
         """How many calls are in at the moment. Takes no lock."""
         gate = self._gates.get(key)
         return 0 if gate is None else gate.in_flight
 
-    def take(self, key: Hashable, limit: int | None) -> Future[None]:
+    def take(self, key: Hashable, limit: int | None, weight: Weight = 0, capacity: int | None = None) -> Future[None]:
         """Ask for a slot. The future is done when it is granted; whoever has it must ``leave``, granted or not.
 
         Args:
             limit: so many at once; ``None`` bounds nothing and only counts. The latest one holds for the key.
+            weight: what this call takes of the capacity.
+            capacity: what those who are in may weigh together; one that weighs more is let in alone. ``None`` bounds
+                nothing. The latest one holds for the key.
         """
         with self._lock:
             gate = self._gates.get(key) or self._gates.setdefault(key, _Gate())
-            gate.limit = limit
-            if not gate.waiting and gate.has_room():
-                gate.in_flight += 1
+            gate.limit, gate.capacity = limit, capacity
+            if not gate.waiting and gate.has_room(now := _now(weight)):
+                gate.enter(now)
                 return _GRANTED
             future: Future[None] = Future()
-            gate.waiting[future] = None
-            admitted = gate.let_in()
+            gate.waiting[future] = weight
+            admitted = self._let_in(gate)
         _complete(admitted)
         return future
 
-    def leave(self, key: Hashable, future: Future[None]) -> None:
-        """Give a slot back, or give up waiting for it. Once for each ``take``."""
+    def leave(self, key: Hashable, future: Future[None], weight: Weight = 0) -> None:
+        """Give a slot back, or give up waiting for it. Once for each ``take``, with the weight that is still held."""
+        with self._lock:
+            if self._late is not None:
+                self._late.append((key, future, weight))
+                return
+            admitted = self._let_out(key, future, weight)
+        _complete(admitted)
+
+    def lighten(self, key: Hashable, by: int) -> None:
+        """Give back so much of the weight of a slot that was granted, and keep the slot."""
         with self._lock:
             gate = self._gates[key]
-            if future.cancel():
-                gate.waiting.pop(future, None)
-            else:
-                gate.in_flight -= 1
-            admitted = gate.let_in()
+            gate.weight -= by
+            admitted = self._let_in(gate)
         _complete(admitted)
+
+    def _let_out(self, key: Hashable, future: Future[None], weight: Weight) -> list[Future[None]]:
+        gate = self._gates[key]
+        if future.cancel():
+            gate.waiting.pop(future, None)
+        else:
+            gate.in_flight -= 1
+            gate.weight -= _now(weight)
+        return self._let_in(gate)
+
+    def _let_in(self, gate: _Gate) -> list[Future[None]]:
+        if not gate.waiting:
+            return []
+        late: list[tuple[Hashable, Future[None], Weight]] = []
+        self._late = late
+        try:
+            admitted = gate.let_in()
+        finally:
+            self._late = None
+        for leaving in late:
+            admitted += self._let_out(*leaving)
+        return admitted
+
+
+def _now(weight: Weight) -> int:
+    return weight if isinstance(weight, int) else weight()
 
 
 def _granted() -> Future[None]:

@@ -8,9 +8,9 @@ It asks for the list of models and nothing else, so it costs no tokens and loads
 server or a network does: that is the result.
 """
 
-from lmroute.providers.probe.asking import instead_of
+from lmroute.providers.inventory import ListedModel, find
+from lmroute.providers.probe.asking import enumerated, instead_of
 from lmroute.providers.probe.faults import ErrorCode
-from lmroute.providers.probe.listing import ListedModel, find
 from lmroute.providers.probe.probing import Patience, probe, probe_all
 from lmroute.providers.probe.result import ProbeResult
 from lmroute.providers.probe.states import SERVING, Outcome, Phase, State
@@ -24,6 +24,7 @@ __all__ = [
     "Phase",
     "ProbeResult",
     "State",
+    "enumerated",
     "find",
     "instead_of",
     "probe",

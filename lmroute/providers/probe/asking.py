@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import difflib
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lmroute.providers import dialing
-from lmroute.providers.catalog import TYPES, server_root
-from lmroute.providers.http import OK_STATUSES, Reply, read_json
-from lmroute.providers.probe.diagnosis import FAILURES, message_of, of_error, of_reply
-from lmroute.providers.probe.faults import ErrorCode, Fault, one_line
-from lmroute.providers.probe.listing import NATIVE, PUBLIC, ListedModel, Listing, find, with_details
+from lmroute.providers.inventory import (
+    NOTHING,
+    PUBLIC,
+    SIGNS,
+    Inventory,
+    ListedModel,
+    Listing,
+    find,
+    looks_like,
+    opened,
+    take,
+)
+from lmroute.providers.probe.diagnosis import FAILURES, of_error, of_reply
+from lmroute.providers.probe.faults import ErrorCode, Fault
 from lmroute.providers.probe.result import ProbeResult, sick
 from lmroute.providers.probe.states import State
 from lmroute.providers.probe.stopwatch import Stopwatch
+from lmroute.providers.probe.surroundings import reasons
+from lmroute.redact import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import httpcore
-
     from lmroute.model import Profile, Secret
+    from lmroute.providers.inventory import Line
 
 _SHOWN_MODELS = 5
-_PROVES_NOTHING = frozenset(
-    {ErrorCode.SERVER_ERROR, ErrorCode.MODEL_LOADING, ErrorCode.RATE_LIMITED, ErrorCode.TOKEN_REFUSED}
-)
-"""Answers that any server may give at any path."""
+_NOBODY_THERE = frozenset({ErrorCode.CONNECTION_REFUSED, ErrorCode.CONNECT_TIMEOUT, ErrorCode.CONNECT_FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +49,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What came of it, as far as it got."""
+    """What came of it, as far as it got. The fault may be one that the server serves in spite of."""
 
     fault: Fault | None
-    models: Sequence[ListedModel] = ()
+    inventory: Inventory = NOTHING
 
 
 def ask(question: Question) -> ProbeResult:
@@ -55,48 +60,72 @@ def ask(question: Question) -> ProbeResult:
     profile, watch = question.profile, Stopwatch()
     missing: tuple[str, ...] = ()
     try:
-        answer = _listed(question, watch)
+        answer = _asked(question, watch)
     except FAILURES as error:
-        answer = _Answer(of_error(error, watch.fail()))
+        answer = _Answer(_with_reasons(of_error(error, watch.fail()), question))
     else:
-        if answer.fault is None or answer.models:
+        models = answer.inventory.models
+        if answer.fault is None or models:
             watch.begin("model")
-            missing = tuple(name for name in profile.models if find(answer.models, name, profile) is None)
-            answer = _Answer(_model_fault(profile, answer.models, missing) or answer.fault, answer.models)
+            missing = tuple(name for name in profile.models if find(models, name, profile) is None)
+            answer = replace(answer, fault=_model_fault(profile, models, missing) or answer.fault)
             watch.end(failed=bool(missing))
-    latency_ms, phases, models = watch.total_ms, watch.phases(), tuple(answer.models)
+    latency_ms, phases, inventory = watch.total_ms, watch.phases(), answer.inventory
     if answer.fault is None:
-        return ProbeResult(profile.id, State.HEALTHY, phases=phases, latency_ms=latency_ms, models=models)
+        return ProbeResult(profile.id, State.HEALTHY, phases=phases, latency_ms=latency_ms, inventory=inventory)
     return sick(
         profile,
         answer.fault,
         address=question.address,
         phases=phases,
         latency_ms=latency_ms,
-        models=models,
+        inventory=inventory,
         missing=missing,
     )
 
 
-def _listed(question: Question, watch: Stopwatch) -> _Answer:
-    """The models that the server offers; the fault may be one that it serves in spite of."""
-    profile, listing = question.profile, question.listing
-    with (
-        dialing.until(time.monotonic() + question.total_s),
-        dialing.pool(question.address, profile.locality, watch.resolve) as pool,
-    ):
-        reply = _get(pool, question, question.address + listing.path, watch)
-        # An "error" beside a list is no error: some servers always send one, and it is null.
-        models = listing.read(reply.body) if reply.status in OK_STATUSES else None
-        if models is None:
+def _asked(question: Question, watch: Stopwatch) -> _Answer:
+    profile = question.profile
+    with opened(
+        profile,
+        question.address,
+        question.listing,
+        question.token,
+        total_s=question.total_s,
+        resolver=watch.resolve,
+    ) as line:
+        inventory, reply = take(line, watch.trace)
+        if inventory is None:
             fault = of_reply(reply) or Fault(ErrorCode.UNEXPECTED_SHAPE, "the answer is JSON, but no list of models")
             watch.blame(auth=fault.code is ErrorCode.TOKEN_REFUSED)
             return _Answer(_with_token_advice(fault, question))
         if profile.type in PUBLIC:
             watch.skip("auth")
-        answer = _detailed(pool, question, models) if profile.type == "lmstudio" else _Answer(None, models)
         watch.end()
-        return answer
+        if inventory.is_other:
+            return _Answer(_wrong_type(line, inventory), inventory)
+        return _Answer(None, inventory)
+
+
+def _wrong_type(line: Line, inventory: Inventory) -> Fault:
+    profile, seems = line.profile, looks_like(line, inventory.models)
+    message = f"a server answers there, but it is not {SIGNS[profile.type].name}"
+    if seems is None:
+        return Fault(ErrorCode.WRONG_TYPE, message)
+    return Fault(
+        ErrorCode.WRONG_TYPE,
+        f"{message}; it looks like {SIGNS[seems].name}",
+        fix=f"set providers.{profile.id}.type={seems}, or correct providers.{profile.id}.endpoint",
+    )
+
+
+def _with_reasons(fault: Fault, question: Question) -> Fault:
+    """A connection that failed, with what this machine tells about why."""
+    if fault.code not in _NOBODY_THERE:
+        return fault
+    likely = list(reasons(question.profile, question.address))
+    usual = fault.advice(question.profile, question.address)
+    return replace(fault, fix="; ".join([*likely, usual])) if likely else fault
 
 
 def _with_token_advice(fault: Fault, question: Question) -> Fault:
@@ -109,38 +138,6 @@ def _with_token_advice(fault: Fault, question: Question) -> Fault:
     return replace(fault, fix=f"no token was sent; {advice}")
 
 
-def _get(pool: httpcore.ConnectionPool, question: Question, url: str, watch: Stopwatch | None = None) -> Reply:
-    return read_json(
-        pool,
-        url,
-        headers=question.listing.headers_with(question.token),
-        connect_s=min(question.profile.timeouts.connect_s, question.total_s),
-        total_s=question.total_s,
-        trace=watch.trace if watch else None,
-    )
-
-
-def _detailed(pool: httpcore.ConnectionPool, question: Question, offered: list[ListedModel]) -> _Answer:
-    """What is offered, with what the newest native list that there is tells of it."""
-    root, is_lmstudio = server_root(question.address, TYPES["lmstudio"]), False
-    for native in NATIVE:
-        try:
-            reply = _get(pool, question, root + native.path)
-        except FAILURES:
-            # The list that matters is there already. Details are a gift, and a server that hangs here is not asked on.
-            return _Answer(None, offered)
-        details = native.details(reply.body) if reply.status in OK_STATUSES else None
-        if details is not None:
-            return _Answer(None, with_details(offered, details))
-        if (fault := of_reply(reply)) and fault.code in _PROVES_NOTHING:
-            return _Answer(None, offered)
-        # LM Studio before 0.3.6 has no native list, but its own words for an unknown path.
-        is_lmstudio = "unexpected endpoint" in message_of(reply.body).lower()
-    if is_lmstudio:
-        return _Answer(None, offered)
-    return _Answer(Fault(ErrorCode.WRONG_TYPE, "a server answers there, but it is not LM Studio"), offered)
-
-
 def _model_fault(profile: Profile, models: Sequence[ListedModel], missing: Sequence[str]) -> Fault | None:
     chats = [model.id for model in models if model.chats]
     if not missing:
@@ -149,7 +146,7 @@ def _model_fault(profile: Profile, models: Sequence[ListedModel], missing: Seque
         return Fault(ErrorCode.NO_MODELS, "it offers no chat model")
     return Fault(
         ErrorCode.MODEL_NOT_FOUND,
-        f"it does not offer {_enumerated(missing)}",
+        f"it does not offer {enumerated(missing)}",
         fix=instead_of(profile, missing[0], chats),
         state=State.DEGRADED if len(missing) < len(profile.models) else None,
     )
@@ -162,10 +159,11 @@ def instead_of(profile: Profile, name: str, offered: Sequence[str]) -> str:
     field = f"providers.{profile.id}.models"
     if near:
         return f"did you mean '{near[0]}'? Correct {field}, or load the model there"
-    return f"it offers {_enumerated(offered)}; correct {field}, or load the model there"
+    return f"it offers {enumerated(offered)}; correct {field}, or load the model there"
 
 
-def _enumerated(names: Sequence[str]) -> str:
+def enumerated(names: Sequence[str]) -> str:
+    """The first of some names that a server told, as they may be shown."""
     shown = ", ".join(f"'{one_line(name)}'" for name in names[:_SHOWN_MODELS])
     more = len(names) - _SHOWN_MODELS
     return f"{shown} and {more} more" if more > 0 else shown

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 import httpcore
 
 from lmroute.providers.addresses import AddressRefused
-from lmroute.providers.http import OK_STATUSES, Compressed, Reply, TooLong, Unreadable, describe
+from lmroute.providers.http import OK_STATUSES, Compressed, Reply, TooLong, Unreadable, describe, message_of
 from lmroute.providers.probe.faults import ErrorCode, Fault
 
 _ERRORS: tuple[tuple[type[Exception], ErrorCode], ...] = (
@@ -86,15 +85,6 @@ def of_reply(reply: Reply) -> Fault | None:
         said = f"a redirect to {target or 'nowhere'}"
     text = f"HTTP {reply.status}: {said}" if said else f"HTTP {reply.status}"
     return Fault(code, text, retry_after_s=_seconds(reply.headers.get("retry-after", "")))
-
-
-def message_of(body: Any) -> str:
-    """The text of an error body: its ``error``, ``error.message``, ``detail`` or ``message``; else empty."""
-    if not isinstance(body, dict):
-        return ""
-    error = next((body[key] for key in ("error", "detail", "message") if body.get(key)), "")
-    message = error.get("message") if isinstance(error, dict) else error
-    return message if isinstance(message, str) else ""
 
 
 def _code_of(status: int, said: str) -> ErrorCode:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from lmroute import redact
 from lmroute.providers.probe.states import State
+from lmroute.redact import one_line
 
 if TYPE_CHECKING:
     from lmroute.model import Profile
 
-_LONGEST = 240
+
+_LONGEST_FIX = 800
+"""Characters: advice is ours, but quotes what others say."""
 
 
 class ErrorCode(StrEnum):
@@ -138,7 +140,7 @@ class Fault:
     def advice(self, profile: Profile, endpoint: str) -> str:
         """What to do about it."""
         if self.fix:
-            return one_line(self.fix)
+            return one_line(self.fix, _LONGEST_FIX)
         words = {
             "id": profile.id,
             "endpoint": one_line(endpoint),
@@ -146,11 +148,3 @@ class Fault:
             "load": _LOAD.get(profile.type, "load a chat model there"),
         }
         return KINDS[self.code].fix.format(**words)
-
-
-def one_line(text: str) -> str:
-    """What a person may be shown of somebody else's text: no secret, no control character, not too long."""
-    # Redacted before it is cut: half a secret has no shape any more.
-    plain = "".join(c if c.isprintable() else " " for c in redact.text(text))
-    shown = " ".join(plain.split())
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"

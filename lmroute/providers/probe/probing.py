@@ -12,9 +12,9 @@ from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 from lmroute import secrets
 from lmroute.errors import MissingExtra, SecretError
 from lmroute.providers.catalog import TYPES, base_url
+from lmroute.providers.inventory import LISTINGS, Api, Inventory
 from lmroute.providers.probe.asking import Question, ask
 from lmroute.providers.probe.faults import KINDS, ErrorCode, Fault
-from lmroute.providers.probe.listing import LISTINGS
 from lmroute.providers.probe.result import ProbeResult, sick
 from lmroute.providers.probe.states import State
 from lmroute.providers.probe.weights import look
@@ -66,7 +66,11 @@ def probe(profile: Profile, *, secret: FindSecret = secrets.resolve, patience: P
     """
     if profile.type == "embedded":
         fault, models = look(profile)
-        return sick(profile, fault) if fault else ProbeResult(profile.id, State.HEALTHY, models=models)
+        return (
+            sick(profile, fault)
+            if fault
+            else ProbeResult(profile.id, State.HEALTHY, inventory=Inventory(Api.PLAIN, models))
+        )
     try:
         token = secret(profile.auth_token) if profile.auth_token else None
     except (SecretError, MissingExtra) as error:

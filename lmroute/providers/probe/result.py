@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lmroute.providers.probe.faults import KINDS, ErrorCode, Fault, one_line
+from lmroute.providers.inventory import NOTHING, Inventory
+from lmroute.providers.probe.faults import KINDS, ErrorCode, Fault
 from lmroute.providers.probe.states import SKIPPED, Outcome, Phase, State
+from lmroute.redact import one_line
 
 if TYPE_CHECKING:
     from lmroute.model import Profile
-    from lmroute.providers.probe.listing import ListedModel
+    from lmroute.providers.inventory import Api, ListedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class ProbeResult:
         fix: what to do about it.
         phases: of the last try, all six in order.
         latency_ms: the last try as a whole; 0 when nothing was sent.
-        models: what the server lists.
+        inventory: what the server has, and what it can be asked.
         missing: configured models that it does not list.
         tries: how often it was asked.
         retry_after_s: how long a throttling server asks to be left alone.
@@ -38,10 +40,20 @@ class ProbeResult:
     fix: str = ""
     phases: tuple[Phase, ...] = SKIPPED
     latency_ms: float = 0.0
-    models: tuple[ListedModel, ...] = ()
+    inventory: Inventory = NOTHING
     missing: tuple[str, ...] = ()
     tries: int = 0
     retry_after_s: float | None = None
+
+    @property
+    def models(self) -> tuple[ListedModel, ...]:
+        """The models that the server has."""
+        return self.inventory.models
+
+    @property
+    def api(self) -> Api:
+        """What it can be asked; ``plain`` when that was not found out."""
+        return self.inventory.api
 
     @property
     def listed(self) -> bool:
@@ -56,7 +68,7 @@ def sick(
     address: str = "",
     phases: tuple[Phase, ...] = SKIPPED,
     latency_ms: float = 0.0,
-    models: tuple[ListedModel, ...] = (),
+    inventory: Inventory = NOTHING,
     missing: tuple[str, ...] = (),
 ) -> ProbeResult:
     """The result of a probe that found a fault.
@@ -73,7 +85,7 @@ def sick(
         fix=fault.advice(profile, place),
         phases=phases,
         latency_ms=latency_ms,
-        models=models,
+        inventory=inventory,
         missing=missing,
         retry_after_s=fault.retry_after_s,
     )

@@ -10,8 +10,8 @@ from lmroute.errors import EmbeddedUnavailable
 from lmroute.providers.embedded.cache import cache_dir, offline
 from lmroute.providers.embedded.gguf import read_header
 from lmroute.providers.embedded.weights import SMOLLM2, is_intact
+from lmroute.providers.inventory import ListedModel
 from lmroute.providers.probe.faults import ErrorCode, Fault
-from lmroute.providers.probe.listing import ListedModel
 from lmroute.providers.probe.states import State
 
 if TYPE_CHECKING:

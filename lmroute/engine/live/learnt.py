@@ -1,0 +1,59 @@
+"""What the servers of a stack told of their models. The providers fill it; routing and turns read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from lmroute.engine.live.loaded import Loaded
+
+if TYPE_CHECKING:
+    from lmroute.model import Candidate
+    from lmroute.providers.inventory import ListedModel
+
+Value = TypeVar("Value")
+
+_MOST_AT_ONCE = 4
+"""What LM Studio takes by default. Where somebody has set more, the calls still share one window and one machine."""
+
+
+@dataclass(slots=True)
+class Learnt:
+    """By candidate, what its server last told of the model that answers for it.
+
+    Attributes:
+        windows: tokens of prompt and answer together, of the loaded model.
+        parallel: predictions at once; they share the window.
+        staying: candidates whose model is not unloaded when another one is loaded: a person or lmroute loaded it.
+        loaded: which models are in memory, by host, however they got there.
+    """
+
+    windows: dict[Candidate, int] = field(default_factory=dict)
+    parallel: dict[Candidate, int] = field(default_factory=dict)
+    staying: set[Candidate] = field(default_factory=set)
+    loaded: Loaded = field(default_factory=Loaded)
+
+    def note(self, candidate: Candidate, listed: ListedModel | None, *, stays: bool) -> None:
+        """Keep what is told of a candidate's model; ``None`` when it is not in memory."""
+        _keep(self.windows, candidate, listed.context_window if listed else None)
+        _keep(self.parallel, candidate, listed.parallel if listed else None)
+        (self.staying.add if stays else self.staying.discard)(candidate)
+
+    def limits(self, candidate: Candidate, stated: int | None) -> tuple[int | None, int | None]:
+        """How many calls a candidate may have at once, and how many tokens these may take together; ``None``: no bound.
+
+        Large prompts side by side fill the window that they share, and LM Studio answers with nothing or aborts all.
+
+        Args:
+            stated: the profile's ``concurrency``, which beats what was learnt.
+        """
+        parallel = self.parallel.get(candidate, 0)
+        most = stated if stated is not None else min(parallel, _MOST_AT_ONCE) or None
+        return most, self.windows.get(candidate) if parallel > 1 else None
+
+
+def _keep(told: dict[Candidate, Value], candidate: Candidate, value: Value | None) -> None:
+    if value is None:
+        told.pop(candidate, None)
+    else:
+        told[candidate] = value

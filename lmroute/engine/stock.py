@@ -1,0 +1,182 @@
+"""What a provider's server has in stock, kept fresh enough to aim by: which model answers, and is it in memory?
+
+Asking costs a request or two, so an answer is kept: for minutes while the model that is wanted is loaded, and not at
+all while it is not, because the call that follows changes that.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lmroute.engine.live.loaded import host_of
+from lmroute.errors import ModelMissing, ProviderUnavailable, TokenRefused
+from lmroute.model import AUTO, Candidate, LoadMode
+from lmroute.providers.catalog import TYPES
+from lmroute.providers.http import message_of, told_plainly
+from lmroute.providers.inventory import LISTINGS, NATIVE, find, not_offered, opened, take
+from lmroute.providers.lmstudio import control
+from lmroute.redact import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lmroute.engine.live.learnt import Learnt
+    from lmroute.engine.readiness import Place
+    from lmroute.model import Profile
+    from lmroute.providers.http import Reply
+    from lmroute.providers.inventory import Inventory, Line, ListedModel
+
+_KEPT_S = 300.0
+"""A loaded model may be unloaded by others at any time; a call that fails shows it sooner."""
+_ASKING_S = 5.0
+_REFUSED = frozenset({401, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The model that a request is sent for.
+
+    Attributes:
+        model: as the server calls it.
+        load_s: how much longer than usual its first byte may take, in seconds, because it is not in memory.
+        instances: other names that it may answer by.
+        reasoning: the settings of reasoning that it takes; ``None`` where nobody says.
+    """
+
+    model: str
+    load_s: float = 0.0
+    instances: frozenset[str] = frozenset()
+    reasoning: frozenset[str] | None = None
+
+
+class Stock:
+    """The models of one provider's server, as of late. ``asked`` is for one thread at a time, the rest for many."""
+
+    def __init__(self, profile: Profile, learnt: Learnt) -> None:
+        self._profile, self._learnt = profile, learnt
+        self._can_tell = profile.type in NATIVE
+        self._loads = profile.type == "lmstudio" and profile.load.mode is LoadMode.EXPLICIT
+        self._known: tuple[Inventory, float] | None = None
+
+    def known(self, name: str) -> Target | None:
+        """What a request for a model of the profile is to ask for, where that needs no asking."""
+        if name != AUTO and not self._can_tell:
+            return Target(name)
+        known = self._known
+        if known is None or time.monotonic() - known[1] > _KEPT_S:
+            return None
+        listed = find(known[0].models, name, self._profile)
+        if listed is None or (self._can_tell and not listed.loaded):
+            return None
+        return self._target(name, listed, known[0])
+
+    def asked(self, name: str, place: Place) -> Target:
+        """The same after a look at the server, which loads the model where the profile says so.
+
+        Raises:
+            ProviderUnavailable: there is no list to choose from, or no chat model, or it cannot be loaded.
+            ModelMissing: the server is known not to have it, or not to load it.
+            ServerUnreachable: nobody answers there.
+            TokenRefused: it does not tell without a token, or another one.
+        """
+        with self._line(place) as line:
+            inventory = self._taken(line, name)
+            if inventory is None:
+                return Target(name, self._profile.timeouts.load_s)
+            listed = find(inventory.models, name, self._profile)
+            if self._loads and listed is not None and not listed.loaded:
+                # The profile's own settings would be lost if LM Studio loaded it for the request.
+                listed = control.load(line, listed.key if name == AUTO else name, self._profile.load).model
+                inventory = self._taken(line, name) or inventory
+        if listed is None:
+            self._must_not_miss(name, inventory)
+            return Target(name, self._profile.timeouts.load_s)
+        return self._target(name, listed, inventory)
+
+    def forget(self) -> None:
+        """Look again next time."""
+        self._known = None
+
+    @contextmanager
+    def _line(self, place: Place) -> Iterator[Line]:
+        profile = self._profile
+        listing = LISTINGS.get(TYPES[profile.type].dialect)
+        if listing is None or not TYPES[profile.type].lists_models:
+            raise ProviderUnavailable(_name_one(profile))
+        total_s = _ASKING_S + (profile.timeouts.load_s if self._loads else 0.0)
+        with told_plainly(place.address), opened(profile, place.address, listing, place.token, total_s=total_s) as line:
+            yield line
+
+    def _taken(self, line: Line, name: str) -> Inventory | None:
+        """The inventory, which is kept; ``None`` where there is none and the model is known by name anyway."""
+        asked_at = time.monotonic()
+        inventory, reply = take(line)
+        if inventory is not None:
+            self._known = (inventory, time.monotonic())
+            self._learn(inventory, asked_at)
+            return inventory
+        if reply.status in _REFUSED:
+            raise TokenRefused(_refusal(self._profile, line, reply))
+        if name != AUTO:
+            return None
+        raise ProviderUnavailable(f"{line.base}/models is no list of models (HTTP {reply.status}); check the endpoint")
+
+    def _learn(self, inventory: Inventory, asked_at: float) -> None:
+        learnt, profile, loaded = self._learnt, self._profile, {}
+        for name in profile.models:
+            listed = find(inventory.models, name, profile)
+            loaded[name] = listed is not None and listed.loaded is True
+            present = None if listed is None or listed.loaded is False else listed
+            stays = loaded[name] and listed is not None and listed.ttl_s is None and self._stays(inventory)
+            learnt.note(Candidate(profile.id, name), present, stays=stays)
+        learnt.loaded.listed(host_of(profile), loaded, asked_at)
+
+    def _stays(self, inventory: Inventory) -> bool:
+        """Whether a loaded model without seconds to live is known to stay; servers before 0.4.24 tell of none."""
+        return self._loads or inventory.tells_ttl
+
+    def _must_not_miss(self, name: str, inventory: Inventory) -> None:
+        """Refuse what the server would answer with another model; a server that tells nothing is given the chance.
+
+        Raises:
+            ModelMissing, ProviderUnavailable: as ``asked``.
+        """
+        profile = self._profile
+        if idle := not_offered(inventory.models, name, profile):
+            raise ModelMissing(
+                f"{profile.id} has '{idle.id}' on disk, but it is not loaded and just-in-time loading is off: load it"
+                f" (lmroute models load {idle.id}), or write providers.{profile.id}.load.mode=explicit"
+            )
+        if name == AUTO:
+            raise ProviderUnavailable(_name_one(profile))
+        if self._is_complete(inventory) and profile.on_substitution == "error":
+            raise ModelMissing(
+                f"{profile.id} has no model '{one_line(name)}' (lmroute models {profile.id} shows what it has);"
+                " another one would have answered"
+            )
+
+    def _is_complete(self, inventory: Inventory) -> bool:
+        """Whether the list tells every model, so that one which is not in it is not there."""
+        return TYPES[self._profile.type].strict_model and any(model.loaded is not None for model in inventory.models)
+
+    def _target(self, name: str, listed: ListedModel, inventory: Inventory) -> Target:
+        model = listed.id if name == AUTO else name
+        is_cold = self._can_tell and not listed.loaded
+        own = frozenset(other.id for other in inventory.models if other.loaded and other.key == listed.key)
+        settings = None if listed.reasoning is None else frozenset(listed.reasoning)
+        return Target(model, self._profile.timeouts.load_s if is_cold else 0.0, own, settings)
+
+
+def _name_one(profile: Profile) -> str:
+    if profile.type == "lmstudio":
+        return f"{profile.id} has no chat model; load one in LM Studio (or: lms load)"
+    return f"{profile.id} lists no chat model; name one under providers.{profile.id}.models"
+
+
+def _refusal(profile: Profile, line: Line, reply: Reply) -> str:
+    said = one_line(message_of(reply.body))
+    told = f": {said}" if said else ""
+    return f"{line.base} refuses the token (HTTP {reply.status}); see providers.{profile.id}.auth_token{told}"
