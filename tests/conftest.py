@@ -26,6 +26,7 @@ class Overlay(Protocol):
 def _nobodys_configuration(tmp_path, monkeypatch):
     """Whatever the person who runs the tests has configured takes no part."""
     monkeypatch.setenv("LMROUTE_CONFIG_HOME", str(tmp_path / "nobody"))
+    monkeypatch.setenv("LMROUTE_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture(autouse=True)

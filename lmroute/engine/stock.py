@@ -16,7 +16,7 @@ from lmroute.errors import ModelMissing, ProviderUnavailable, TokenRefused
 from lmroute.model import AUTO, Candidate, LoadMode
 from lmroute.providers.catalog import TYPES
 from lmroute.providers.http import message_of, told_plainly
-from lmroute.providers.inventory import LISTINGS, NATIVE, find, not_offered, opened, take
+from lmroute.providers.inventory import LISTINGS, NATIVE, find, not_offered, opened, passed_on, take
 from lmroute.providers.lmstudio import control
 from lmroute.redact import one_line
 
@@ -33,6 +33,8 @@ _KEPT_S = 300.0
 """A loaded model may be unloaded by others at any time; a call that fails shows it sooner."""
 _ASKING_S = 5.0
 _REFUSED = frozenset({401, 403})
+_LOADS_WHEN_ASKED = frozenset({"lmstudio", "ollama"})
+"""Types whose models may be cold even where nobody tells. Others have loaded theirs before they answer at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +61,14 @@ class Stock:
         self._profile, self._learnt = profile, learnt
         self._can_tell = profile.type in NATIVE
         self._loads = profile.type == "lmstudio" and profile.load.mode is LoadMode.EXPLICIT
-        self._known: tuple[Inventory, float] | None = None
+        self._ready: dict[str, Target] = {}
+        self._ready_until = 0.0
 
     def known(self, name: str) -> Target | None:
         """What a request for a model of the profile is to ask for, where that needs no asking."""
         if name != AUTO and not self._can_tell:
             return Target(name)
-        known = self._known
-        if known is None or time.monotonic() - known[1] > _KEPT_S:
-            return None
-        listed = find(known[0].models, name, self._profile)
-        if listed is None or (self._can_tell and not listed.loaded):
-            return None
-        return self._target(name, listed, known[0])
+        return self._ready.get(name) if time.monotonic() < self._ready_until else None
 
     def asked(self, name: str, place: Place) -> Target:
         """The same after a look at the server, which loads the model where the profile says so.
@@ -85,7 +82,7 @@ class Stock:
         with self._line(place) as line:
             inventory = self._taken(line, name)
             if inventory is None:
-                return Target(name, self._profile.timeouts.load_s)
+                return Target(name, self._patience(None))
             listed = find(inventory.models, name, self._profile)
             if self._loads and listed is not None and not listed.loaded:
                 # The profile's own settings would be lost if LM Studio loaded it for the request.
@@ -93,12 +90,12 @@ class Stock:
                 inventory = self._taken(line, name) or inventory
         if listed is None:
             self._must_not_miss(name, inventory)
-            return Target(name, self._profile.timeouts.load_s)
+            return Target(name, self._patience(None))
         return self._target(name, listed, inventory)
 
     def forget(self) -> None:
         """Look again next time."""
-        self._known = None
+        self._ready_until = 0.0
 
     @contextmanager
     def _line(self, place: Place) -> Iterator[Line]:
@@ -115,24 +112,29 @@ class Stock:
         asked_at = time.monotonic()
         inventory, reply = take(line)
         if inventory is not None:
-            self._known = (inventory, time.monotonic())
-            self._learn(inventory, asked_at)
+            self._learn(inventory, name, asked_at)
             return inventory
         if reply.status in _REFUSED:
             raise TokenRefused(_refusal(self._profile, line, reply))
         if name != AUTO:
+            # What cannot be asked is not asked at every call.
+            self._ready, self._ready_until = {name: Target(name, self._patience(None))}, asked_at + _KEPT_S
             return None
         raise ProviderUnavailable(f"{line.base}/models is no list of models (HTTP {reply.status}); check the endpoint")
 
-    def _learn(self, inventory: Inventory, asked_at: float) -> None:
-        learnt, profile, loaded = self._learnt, self._profile, {}
-        for name in profile.models:
+    def _learn(self, inventory: Inventory, wanted: str, asked_at: float) -> None:
+        """Note what is told of the profile's models, and which of them can be asked for without another look."""
+        learnt, profile, loaded, ready = self._learnt, self._profile, {}, {}
+        for name in dict.fromkeys((*profile.models, wanted)):
             listed = find(inventory.models, name, profile)
             loaded[name] = listed is not None and listed.loaded is True
             present = None if listed is None or listed.loaded is False else listed
-            stays = loaded[name] and listed is not None and listed.ttl_s is None and self._stays(inventory)
+            stays = present is not None and present.ttl_s is None and loaded[name] and self._stays(inventory)
             learnt.note(Candidate(profile.id, name), present, stays=stays)
+            if listed is not None and not (self._can_tell and (listed.loaded is False or self._must_look(listed))):
+                ready[name] = self._target(name, listed, inventory)
         learnt.loaded.listed(host_of(profile), loaded, asked_at)
+        self._ready, self._ready_until = ready, asked_at + _KEPT_S
 
     def _stays(self, inventory: Inventory) -> bool:
         """Whether a loaded model without seconds to live is known to stay; servers before 0.4.24 tell of none."""
@@ -145,6 +147,11 @@ class Stock:
             ModelMissing, ProviderUnavailable: as ``asked``.
         """
         profile = self._profile
+        if away := passed_on(inventory.models, name, profile):
+            raise ModelMissing(
+                f"{profile.id} does not run '{away.id}' itself, {away.elsewhere} does, and the profile says locality:"
+                f" {profile.locality}; give that model a profile of its own with locality: cloud"
+            )
         if idle := not_offered(inventory.models, name, profile):
             raise ModelMissing(
                 f"{profile.id} has '{idle.id}' on disk, but it is not loaded and just-in-time loading is off: load it"
@@ -164,10 +171,18 @@ class Stock:
 
     def _target(self, name: str, listed: ListedModel, inventory: Inventory) -> Target:
         model = listed.id if name == AUTO else name
-        is_cold = self._can_tell and not listed.loaded
         own = frozenset(other.id for other in inventory.models if other.loaded and other.key == listed.key)
         settings = None if listed.reasoning is None else frozenset(listed.reasoning)
-        return Target(model, self._profile.timeouts.load_s if is_cold else 0.0, own, settings)
+        return Target(model, self._patience(listed.loaded), own, settings)
+
+    def _patience(self, loaded: bool | None) -> float:
+        """How much longer a first byte may take, in seconds."""
+        is_cold = not loaded if self._profile.type in _LOADS_WHEN_ASKED else loaded is False
+        return self._profile.timeouts.load_s if is_cold and self._can_tell else 0.0
+
+    def _must_look(self, listed: ListedModel) -> bool:
+        """Whether a server is asked before each call, because it would answer with another model."""
+        return listed.loaded is None and TYPES[self._profile.type].strict_model
 
 
 def _name_one(profile: Profile) -> str:

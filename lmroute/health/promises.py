@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lmroute.model import AUTO, LoadMode
 from lmroute.providers import contract
-from lmroute.providers.inventory import Api, find, not_offered
+from lmroute.providers.inventory import Api, find, not_offered, passed_on
 from lmroute.providers.probe import enumerated
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def why_not(profile: Profile, name: str, models: Sequence[ListedModel]) -> tuple
     if name == AUTO:
         return _nothing_loaded(profile, models)
     field = f"providers.{profile.id}.models"
+    if away := passed_on(models, name, profile):
+        message = f"'{away.id}' runs at {away.elsewhere}, and the profile says locality: {profile.locality}"
+        return message, "give it a profile of its own with locality: cloud"
     other = next((m for m in models if not m.chats and m.id.casefold() == name.casefold()), None)
     if other is not None:
         chats = dict.fromkeys(model.key for model in models if model.chats)

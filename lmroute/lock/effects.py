@@ -150,7 +150,7 @@ class _Held:
             lost = [o.candidate for o, one, two in self._rows() if one != two]
             yield self._effect(found, tuple(lost))
         for option, one, two in self._rows():
-            if one != two and len(options) > 1 and (found := self._smallest(two, [*one])):
+            if one != two and len(options) > 1 and (found := self._smallest(two, [*one, *nobody])):
                 yield self._effect(found, (option.candidate,))
 
     def _rows(self) -> Iterator[tuple[Option, Boxes, Boxes]]:

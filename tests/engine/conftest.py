@@ -47,6 +47,7 @@ from lmroute.model import (
     TaskSpec,
     Timeouts,
 )
+from lmroute.providers.inventory import NATIVE
 
 from .raw_server import RawServer
 
@@ -272,7 +273,7 @@ class Server(RawServer):
     def profile(self, **fields):
         """A profile of this server. What ends in ``_s`` is a clock, anything else a field of the profile."""
         clocks = {name: fields.pop(name) for name in list(fields) if name.endswith("_s")}
-        if fields.get("type") == "lmstudio" and self.lists is None:
+        if fields.get("type") in NATIVE and self.lists is None:
             self.lists = {}  # it tells nothing of its models; scripts are for what it is asked to do
         return profile(**{"endpoint": self.url, "timeouts": Timeouts(**clocks), **fields})
 

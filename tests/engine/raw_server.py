@@ -93,7 +93,9 @@ class RawServer:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.scripts = deque()
         self.lists = None
-        """Bodies by path for GET requests, which then take no script and are not counted; other paths are 404."""
+        """Bodies by path of requests that then take no script and are not counted. Other paths are 404 for GET."""
+        self.listed = []
+        """The paths of those requests."""
         self.received = []
         self.accepted = 0
         self._ended = threading.Event()
@@ -150,7 +152,7 @@ class RawServer:
         try:
             with connection:
                 while (request := self._read(connection)) is not None:
-                    if self.lists is not None and request.method == "GET":
+                    if self.lists is not None and (request.method == "GET" or request.path in self.lists):
                         connection.sendall(self._listed(request.path))
                         continue
                     self.received.append(request)
@@ -165,6 +167,7 @@ class RawServer:
                 self._open.discard(connection)
 
     def _listed(self, path):
+        self.listed.append(path)
         return http(self.lists[path]) if path in self.lists else http({"error": "no such path"}, "404 Not Found")
 
     def _do(self, connection, step):

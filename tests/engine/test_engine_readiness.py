@@ -15,10 +15,10 @@ from lmroute.providers import dialing
 KEY = SecretRef(SecretSource.ENV, ("EMULATOR_TOKEN",))
 
 
-def test_auto_on_another_server_is_the_first_chat_model_it_lists(mode, make, server):
+def test_auto_on_a_server_that_tells_nothing_else_is_the_first_chat_model_it_lists(mode, make, server):
     listing = {"data": [{"id": "nomic-embed-text"}, {"id": "llama3"}, {"id": "other"}]}
     server.answers(server.http(listing), server.http(server.chat(model="llama3")))
-    engine = mode.provider(server.profile(type="ollama"))
+    engine = mode.provider(server.profile(type="openai_compatible"))
     mode.complete(engine, make.ask(model=AUTO))
     assert [request.path for request in server.received] == ["/v1/models", "/v1/chat/completions"]
     assert server.received[1].json["model"] == "llama3"
@@ -43,7 +43,7 @@ LISTS = {
 def test_a_list_that_is_of_no_use(make, server, body, status, kind, says):  # noqa: PLR0917
     server.answers(server.http(body, status))
     with pytest.raises(kind, match=says):
-        Readiness(server.profile(type="vllm")).target(AUTO, Readiness(server.profile()).place())
+        Readiness(server.profile(type="openai_compatible")).target(AUTO, Readiness(server.profile()).place())
 
 
 def test_a_type_that_lists_nothing_is_not_asked(make, server):

@@ -1,11 +1,16 @@
 """Loopback servers that answer exactly the bytes a test wrote, and names that resolve to what a test says."""
 
 import json
+import re
 import socket
 import threading
 from contextlib import ExitStack, suppress
 
 import pytest
+
+from lmroute.model import Locality, Profile
+from lmroute.providers.catalog import Dialect, base_url
+from lmroute.providers.inventory import LISTINGS, opened, take
 
 PAUSE_S = 0.02
 DRIPS = 1000
@@ -44,6 +49,8 @@ class RawServer:
                 if not (part := connection.recv(4096)):
                     break
                 head += part
+            while len(head.partition(b"\r\n\r\n")[2]) < _length(head) and (part := connection.recv(4096)):
+                head += part  # a body left unread would reset the connection under the answer
             self.heads.append(head)
             for piece in self._answer(connection):
                 if self.stopping.is_set():
@@ -62,6 +69,12 @@ class RawServer:
         for thread in self._threads:
             thread.join()
         self._listener.close()
+
+
+def _length(head):
+    """The bytes of body that a request says it has."""
+    found = re.search(rb"(?i)content-length: *(\d+)", head)
+    return int(found[1]) if found else 0
 
 
 def reply(body=b"{}", status="200 OK", *headers):
@@ -83,6 +96,46 @@ def serve():
 
         start.reply = reply
         yield start
+
+
+@pytest.fixture
+def native(serve):
+    """A server that answers by path, and what is taken of it: ``native("ollama", {path: body}) -> Native``.
+
+    A body that is bytes is a whole answer, a function is called with the body of the request; other paths are 404.
+    """
+
+    def start(kind, answers, otherwise=None, **fields):
+        def answer(_connection):
+            head, _, body = server.heads[-1].partition(b"\r\n\r\n")
+            found = answers.get(head.split()[1].decode(), otherwise)
+            found = found(json.loads(body)) if callable(found) else found
+            if found is None:
+                return [reply({"detail": "Not Found"}, "404 Not Found")]
+            return [found if isinstance(found, bytes) else reply(found)]
+
+        server = serve(answer)
+        fields = {"id": "box", "type": kind, "endpoint": server.url, "locality": Locality.LOOPBACK} | fields
+        return Native(server, Profile(**fields))
+
+    return start
+
+
+class Native:
+    """A scripted server and its profile."""
+
+    def __init__(self, server, profile):
+        self.server, self.profile = server, profile
+
+    def take(self):
+        """Its inventory."""
+        with opened(self.profile, base_url(self.profile), LISTINGS[Dialect.OPENAI_CHAT], None, total_s=20) as line:
+            return take(line)[0]
+
+    @property
+    def paths(self):
+        """What it was asked, in order."""
+        return [head.split()[1].decode() for head in self.server.heads]
 
 
 @pytest.fixture

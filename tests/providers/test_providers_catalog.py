@@ -32,8 +32,8 @@ def test_every_pasted_form_leads_to_the_same_address(data):
     type_ = data.draw(st.sampled_from(LOCAL_TYPES))
     scheme, host, prefix = data.draw(st.sampled_from(["http", "https"])), data.draw(hosts), data.draw(prefixes)
     row = TYPES[type_]
-    root = data.draw(st.sampled_from(["", row.path, *row.other_paths]))
-    call = data.draw(calls) if root else ""
+    root = data.draw(st.sampled_from(["", row.path, *row.other_paths, *row.calls]))
+    call = data.draw(calls) if root and root not in row.calls else ""
     typed = data.draw(st.sampled_from([scheme, scheme.upper(), scheme.title()]))
     pasted = f" {typed}://{host}{prefix}{data.draw(slashes)}{root}{call}{data.draw(slashes)}{data.draw(ends)}"
     assert base(type_, pasted) == f"{plain(scheme, host, prefix)}/v1"
@@ -60,6 +60,30 @@ def test_a_prefix_that_looks_like_lm_studios_api_stays_elsewhere(type_):
 )
 def test_lm_studio_has_three_apis_and_one_address(pasted):
     assert base("lmstudio", f"http://localhost:1234{pasted}") == "http://localhost:1234/v1"
+
+
+@pytest.mark.parametrize(
+    ("type_", "pasted"),
+    [
+        ("ollama", "/api"),
+        ("ollama", "/api/chat"),
+        ("ollama", "/api/generate/"),
+        ("ollama", "/api/tags?x=1"),
+        ("ollama", "/v1/chat/completions"),
+        ("llamacpp", "/completion"),
+        ("llamacpp", "/props"),
+        ("llamacpp", "/#/chat/3"),
+        ("vllm", "/docs"),
+        ("sglang", "/get_model_info"),
+    ],
+)
+def test_a_server_s_own_paths_are_taken_off(type_, pasted):
+    assert base(type_, f"http://den.local:9{pasted}") == "http://den.local:9/v1"
+
+
+@pytest.mark.parametrize("pasted", ["/api", "/props", "/docs", "/generate"])
+def test_what_is_no_path_of_this_type_is_a_prefix(pasted):
+    assert base("openai_compatible", f"http://den.local:9{pasted}") == f"http://den.local:9{pasted}/v1"
 
 
 @pytest.mark.parametrize("pasted", ["", "/", "/api/v1", "/api/v1/chat/completions", "/v1"])

@@ -30,7 +30,7 @@ def find(models: Sequence[ListedModel], name: str, profile: Profile) -> ListedMo
     """The offered model that a request for ``name`` gets; ``auto`` is the first loaded one, else the first."""
     loads = profile.load.mode is LoadMode.EXPLICIT  # then lmroute loads what is only on disk
     # That it cannot chat is known of a model whose type is told; a name with "embed" in it proves nothing.
-    able = [m for m in models if (m.chats or m.loaded is None) and not passes_on(m, profile)]
+    able = [m for m in models if (m.chats or m.loaded is None) and not _leaves(m, profile)]
     offered = [model for model in able if model.offered or loads]
     chats = sorted((model for model in offered if model.chats), key=lambda model: not model.loaded)
     if name == AUTO:
@@ -43,14 +43,18 @@ def find(models: Sequence[ListedModel], name: str, profile: Profile) -> ListedMo
     return same or (chats[0] if profile.type in _ANY_NAME and len(chats) == 1 else None)
 
 
-def passes_on(model: ListedModel, profile: Profile) -> bool:
-    """Whether a request for the model would leave the place that the profile promises, by way of the server."""
-    return model.elsewhere is not None and profile.locality is not Locality.CLOUD
+def passed_on(models: Sequence[ListedModel], name: str, profile: Profile) -> ListedModel | None:
+    """The model of that name for which a request would leave the place that the profile promises."""
+    return next((m for m in models if _leaves(m, profile) and (m.id == name or _is_same(m, name, profile.type))), None)
 
 
 def not_offered(models: Sequence[ListedModel], name: str, profile: Profile) -> ListedModel | None:
     """The model of that name that the server has and that a request cannot have, because it is not loaded."""
     return next((m for m in models if not m.offered and (m.id == name or _is_same(m, name, profile.type))), None)
+
+
+def _leaves(model: ListedModel, profile: Profile) -> bool:
+    return model.elsewhere is not None and profile.locality is not Locality.CLOUD
 
 
 def _is_same(listed: ListedModel, asked: str, kind: str) -> bool:

@@ -37,7 +37,7 @@ class ListedModel:
         id: what to send as ``model``; of a loaded instance of LM Studio's, the instance's.
         of: the model that this is an instance of; its own id when it is none.
         owner: what the server writes into ``owned_by``; some write their own name there.
-        elsewhere: the host that runs the model, where the server only passes requests on, as Ollama does with cloud models.
+        elsewhere: the host that runs the model, where the server only passes requests on (Ollama's cloud models).
         offered: whether a request may name it now. What is on disk only is not, where just-in-time loading is off.
         chats: whether it can answer a chat; embedding models cannot.
         context_window: tokens that it takes now: those of the loaded instance.

@@ -22,7 +22,8 @@ from lmroute.config.paths import user_state_dir
 from lmroute.errors import ProviderUnavailable
 from lmroute.providers.inventory import Api, Inventory, ListedModel, take
 from lmroute.providers.lmstudio.names import plain_key
-from lmroute.providers.lmstudio.refusals import REFUSED, TOO_OLD, accepted, reason_of
+from lmroute.providers.lmstudio.refusals import TOO_OLD, accepted, reason_of
+from lmroute.providers.lmstudio.tokens import REFUSED
 from lmroute.redact import one_line
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 model_not_found (404)          the name is none of a model on disk, or none on offer
 model_load_failed (500)        the guardrails stopped it, or its engine did not come up
-401, 403                       no token, one of a wrong shape, an unknown one, or one that may not do this
+401, 403                       see ``tokens``
 "Unexpected endpoint" (200)    a release before 0.4
 """
 
@@ -14,19 +14,14 @@ from typing import TYPE_CHECKING, Any
 from lmroute.errors import ModelMissing, ProviderUnavailable, TokenRefused
 from lmroute.providers.http import message_of
 from lmroute.providers.lmstudio.meanings import without_token
+from lmroute.providers.lmstudio.tokens import REFUSED, refusal
 from lmroute.redact import one_line
 
 if TYPE_CHECKING:
-    from lmroute.model import Secret
     from lmroute.providers.http import Reply
     from lmroute.providers.inventory import Line
 
 TOO_OLD = "that takes LM Studio 0.4 or newer; load it in the app, or with: lms load"
-VARIABLES = "LM_API_TOKEN or LMSTUDIO_API_TOKEN"
-"""What LM Studio's own programs call the variable: the first its command line, the second its Python package."""
-
-_TOKEN_SHAPE = re.compile(r"sk-lm-[A-Za-z0-9]{8}:[A-Za-z0-9]{20}")
-REFUSED = frozenset({401, 403})
 _TOO_OLD = re.compile("unexpected endpoint", re.IGNORECASE)
 _NO_ROOM = re.compile("insufficient system resources|guardrail|out of memory", re.IGNORECASE)
 _LOAD_FAILED = "model_load_failed"
@@ -53,7 +48,8 @@ def accepted(line: Line, reply: Reply, failed: str, unknown: str = "") -> dict[s
         return reply.body
     reason = reason_of(reply)
     if reply.status in REFUSED:
-        raise TokenRefused(_told(f"{failed}: {reason}", _token_advice(line, reply.status)))
+        why = refusal(line.token, reply.status, line.profile)
+        raise TokenRefused(_told(f"{failed}: {why.what} (HTTP {reply.status})", why.advice))
     kinds = _kinds(reply.body)
     if "model_not_found" in kinds:
         raise ModelMissing(_told(f"{failed}: {reason}", unknown))
@@ -82,27 +78,3 @@ def _kinds(body: Any) -> set[Any]:
     """Type and code of an error; LM Studio puts the same words into either."""
     error = body.get("error") if isinstance(body, dict) else None
     return {error.get("type"), error.get("code")} if isinstance(error, dict) else set()
-
-
-def _token_advice(line: Line, status: int) -> str:
-    where = _where(line)
-    if line.token is None:
-        return f"no token was sent; make one in LM Studio (Developer, Server Settings, Manage Tokens) and {where}"
-    if not _has_token_shape(line.token):
-        return f"a token begins with sk-lm- and has a colon in it, this one does not; {where}"
-    if status == 403:  # noqa: PLR2004  the server knows the token, and says no
-        return "allow it for this token in LM Studio (Developer, Server Settings, Manage Tokens)"
-    return f"LM Studio does not know this token (any more); make a new one under Manage Tokens and {where}"
-
-
-def _where(line: Line) -> str:
-    ref, field = line.profile.auth_token, f"providers.{line.profile.id}.auth_token"
-    if ref is None:
-        return f"put it into {VARIABLES}, and write {field}: {{env: [LM_API_TOKEN, LMSTUDIO_API_TOKEN]}}"
-    if ref.source == "env":
-        return f"put it into the environment variable {' or '.join(ref.names)} ({field})"
-    return f"put it where {field} looks: {ref}"
-
-
-def _has_token_shape(token: Secret) -> bool:
-    return _TOKEN_SHAPE.fullmatch(token.reveal()) is not None

@@ -18,6 +18,7 @@ from lmroute.providers.inventory import (
     opened,
     take,
 )
+from lmroute.providers.lmstudio import tokens
 from lmroute.providers.probe.diagnosis import FAILURES, of_error, of_reply
 from lmroute.providers.probe.faults import ErrorCode, Fault
 from lmroute.providers.probe.result import ProbeResult, sick
@@ -98,7 +99,7 @@ def _asked(question: Question, watch: Stopwatch) -> _Answer:
         if inventory is None:
             fault = of_reply(reply) or Fault(ErrorCode.UNEXPECTED_SHAPE, "the answer is JSON, but no list of models")
             watch.blame(auth=fault.code is ErrorCode.TOKEN_REFUSED)
-            return _Answer(_with_token_advice(fault, question))
+            return _Answer(_with_token_advice(fault, question, reply.status))
         if profile.type in PUBLIC:
             watch.skip("auth")
         watch.end()
@@ -123,15 +124,19 @@ def _with_reasons(fault: Fault, question: Question) -> Fault:
     """A connection that failed, with what this machine tells about why."""
     if fault.code not in _NOBODY_THERE:
         return fault
-    likely = list(reasons(question.profile, question.address))
     usual = fault.advice(question.profile, question.address)
-    return replace(fault, fix="; ".join([*likely, usual])) if likely else fault
+    return replace(fault, fix="; else ".join([*reasons(question.profile, question.address), usual]))
 
 
-def _with_token_advice(fault: Fault, question: Question) -> Fault:
-    """A refusal of a request that carried no token is mended by giving one."""
+def _with_token_advice(fault: Fault, question: Question, status: int) -> Fault:
+    """A refusal of a token, with what is wrong about that one; LM Studio's own words quote a part of it."""
     profile = question.profile
-    if fault.code is not ErrorCode.TOKEN_REFUSED or question.token is not None:
+    if fault.code is not ErrorCode.TOKEN_REFUSED:
+        return fault
+    if profile.type == "lmstudio" and status in tokens.REFUSED:
+        why = tokens.refusal(question.token, status, profile)
+        return replace(fault, message=f"{why.what} (HTTP {status})", fix=why.advice)
+    if question.token is not None:
         return fault
     ref = profile.auth_token
     advice = f"give the token: {ref}" if ref else f"add providers.{profile.id}.auth_token, e.g. {{env: NAME}}"
@@ -157,9 +162,10 @@ def instead_of(profile: Profile, name: str, offered: Sequence[str]) -> str:
     longer = [model for model in offered if name.casefold() in model.casefold()]
     near = difflib.get_close_matches(name, offered, n=1) or longer
     field = f"providers.{profile.id}.models"
+    get = f"get it: lmroute models download {one_line(name)}" if profile.type == "lmstudio" else "load the model there"
     if near:
-        return f"did you mean '{near[0]}'? Correct {field}, or load the model there"
-    return f"it offers {enumerated(offered)}; correct {field}, or load the model there"
+        return f"did you mean '{near[0]}'? Correct {field}, or {get}"
+    return f"it offers {enumerated(offered)}; correct {field}, or {get}"
 
 
 def enumerated(names: Sequence[str]) -> str:

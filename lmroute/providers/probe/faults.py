@@ -122,7 +122,7 @@ _START = {
     "sglang": "start it: python -m sglang.launch_server --model-path MODEL",
 }
 _LOAD = {
-    "lmstudio": "download or load a chat model in LM Studio (or: lms load)",
+    "lmstudio": "get a chat model in LM Studio (or: lmroute models download MODEL), for providers.{id}",
     "ollama": "get a model: ollama pull MODEL",
 }
 
