@@ -118,13 +118,15 @@ class Stock:
             raise TokenRefused(_refusal(self._profile, line, reply))
         if name != AUTO:
             # What cannot be asked is not asked at every call.
-            self._ready, self._ready_until = {name: Target(name, self._patience(None))}, asked_at + _KEPT_S
+            names = {*self._profile.models, name} - {AUTO}
+            self._ready = {each: Target(each, self._patience(None)) for each in names}
+            self._ready_until = asked_at + _KEPT_S
             return None
         raise ProviderUnavailable(f"{line.base}/models is no list of models (HTTP {reply.status}); check the endpoint")
 
     def _learn(self, inventory: Inventory, wanted: str, asked_at: float) -> None:
         """Note what is told of the profile's models, and which of them can be asked for without another look."""
-        learnt, profile, loaded, ready = self._learnt, self._profile, {}, {}
+        learnt, profile, loaded, ready, kept_s = self._learnt, self._profile, {}, {}, _KEPT_S
         for name in dict.fromkeys((*profile.models, wanted)):
             listed = find(inventory.models, name, profile)
             loaded[name] = listed is not None and listed.loaded is True
@@ -133,8 +135,9 @@ class Stock:
             learnt.note(Candidate(profile.id, name), present, stays=stays)
             if listed is not None and not (self._can_tell and (listed.loaded is False or self._must_look(listed))):
                 ready[name] = self._target(name, listed, inventory)
+                kept_s = min(kept_s, kept_s if listed.ttl_s is None else listed.ttl_s)
         learnt.loaded.listed(host_of(profile), loaded, asked_at)
-        self._ready, self._ready_until = ready, asked_at + _KEPT_S
+        self._ready, self._ready_until = ready, asked_at + kept_s
 
     def _stays(self, inventory: Inventory) -> bool:
         """Whether a loaded model without seconds to live is known to stay; servers before 0.4.24 tell of none."""

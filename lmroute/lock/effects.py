@@ -112,9 +112,8 @@ class _Changes:
         return _told(option.profile, option.candidate.model, now) if now else None
 
     def _is_known(self, option: Option) -> bool:
-        """Whether its server was asked for it, then and now."""
-        entry = self.locked.get(option.profile.id)
-        return entry is not None and option.candidate.model in entry.answers and option.profile.id in self.found
+        """Whether its server was asked then and now."""
+        return option.profile.id in self.locked and option.profile.id in self.found
 
     def why(self, option: Option) -> str:
         """Why a candidate is not there now, in words."""

@@ -33,9 +33,9 @@ def ready(server):
     """Asks for the target of a model: ``ready(type, name) -> target``, again and again of the same readiness."""
     made = {}
 
-    def target(kind, name):
+    def target(kind, name, *others):
         if kind not in made:
-            profile = server.profile(type=kind, models=(name,), load_s=90.0)
+            profile = server.profile(type=kind, models=(name, *others), load_s=90.0)
             made[kind] = Readiness(profile, target.learnt)
         return made[kind].target(name, made[kind].place())
 
@@ -59,6 +59,13 @@ def test_a_cold_model_may_take_longer_and_is_looked_at_again(server, ready):
     assert ready.learnt.windows == {Candidate("a", "tern"): 8192}
 
 
+def test_a_model_that_may_have_been_unloaded_by_now_is_looked_at_again(server, ready):
+    ollama(server, RUNNING | {"expires_at": "2026-01-01T00:00:00Z"})
+    for _ in range(2):
+        assert ready("ollama", "tern").load_s == 0.0
+    assert server.listed.count("/api/ps") == 2
+
+
 def test_a_model_that_runs_elsewhere_gets_no_call(mode, make, server):
     ollama(server, tags={"models": [{"name": "tern:latest", "remote_host": "https://ollama.com"}]})
     engine = mode.provider(server.profile(type="ollama", models=("tern",)))
@@ -75,10 +82,12 @@ def test_one_that_is_loaded_for_good_is_asked_once(server, ready):
 
 
 @pytest.mark.parametrize(("kind", "load_s"), [("ollama", 90.0), ("llamacpp", 0.0), ("vllm", 0.0), ("sglang", 0.0)])
-@pytest.mark.parametrize("listed", [{}, {"/v1/models": {"data": [{"id": "tern"}]}}], ids=["no list", "no native API"])
+@pytest.mark.parametrize(
+    "listed", [{}, {"/v1/models": {"data": [{"id": "tern"}, {"id": "heron"}]}}], ids=["no list", "no native API"]
+)
 def test_a_proxy_that_hides_what_it_has_is_not_asked_at_every_call(server, ready, kind, load_s, listed):
     server.lists = listed
-    targets = [ready(kind, "tern") for _ in range(3)]
-    assert {(target.model, target.load_s) for target in targets} == {("tern", load_s)}
+    targets = [ready(kind, name, "heron") for name in ("tern", "heron") * 2]
+    assert [(target.model, target.load_s) for target in targets] == [("tern", load_s), ("heron", load_s)] * 2
     assert server.listed.count("/v1/models") == 1
     assert len(server.listed) <= 2

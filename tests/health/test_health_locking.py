@@ -1,7 +1,10 @@
 """What is locked of real servers: the emulator in three releases and several settings."""
 
+import json
+import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -159,6 +162,46 @@ def test_a_token_is_sent_and_not_written(monkeypatch):
     text = dump(Lock(found.found))
     assert all(found.found["box"].paths.values())
     assert (secret in text, "password" in text) == (False, False)
+
+
+STATUSES = {"/v1/responses": 422, "/v1/messages": 404, "/api/v1/chat": 401, "/api/v0/models": 503}
+
+
+class Careful(BaseHTTPRequestHandler):
+    """A server that lists its models and says to everything else what ``STATUSES`` has."""
+
+    def do_GET(self):
+        lists = {"/v1/models": {"data": [{"id": "a"}]}, "/api/v1/models": {"models": []}}
+        body = json.dumps(lists.get(self.path, {"error": "no"})).encode()
+        self.send_response(STATUSES.get(self.path, 200))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET  # noqa: N815  http.server's name for it
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_path_is_there_gone_or_unknown_by_what_its_answer_proves():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Careful)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        entry = locked(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert entry.paths == {
+        "/v1/models": True,
+        "/api/v1/models": True,
+        "/api/v0/models": None,
+        "/v1/responses": True,
+        "/v1/messages": False,
+        "/api/v1/chat": None,
+    }
 
 
 def test_a_server_of_another_kind_is_asked_for_its_list_only():

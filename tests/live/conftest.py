@@ -24,7 +24,6 @@ VARIABLES = ("LM_API_TOKEN", "LMSTUDIO_API_TOKEN", "HTTP_PROXY", "http_proxy", "
 VARIABLES += ("no_proxy", "GITHUB_ACTIONS", "LMROUTE_FORMAT")
 
 
-
 @pytest.fixture(scope="session")
 def emulated():
     """``emulated(options of lmroute emulator) -> port``; equal ones share a server, for nobody changes anything."""

@@ -89,6 +89,11 @@ def test_the_time_and_what_is_not_told_for_once_are_no_difference(change):
     assert differences("box", LOCKED, replace(LOCKED, **change)) == ()
 
 
+def test_the_order_of_settings_is_none():
+    one, two = (replace(LOCKED, **tern(reasoning=order)) for order in (("off", "on"), ("on", "off")))
+    assert differences("box", one, two) == ()
+
+
 def test_a_recovery_is_no_drift():
     (found,) = differences("box", replace(LOCKED, state="degraded"), LOCKED)
     assert found.weight is MORE

@@ -32,6 +32,7 @@ from lmroute.routing.classes import overflow_at
 from lmroute.routing.eligibility import forbidden, too_small, unable
 from lmroute.routing.policy import compile_policy
 
+MORE = "more than was locked, or not told any more:"
 TAKEN = "2026-03-01T09:30:00Z"
 LONG = Test("prompt_tokens", Operator.GT, 8000)
 PRIVATE = Test("privacy", Operator.EQ, "private")
@@ -126,7 +127,13 @@ def test_what_the_profile_promised_and_the_server_does_not_keep_has_one():
 def test_who_was_not_asked_or_never_locked_has_not_changed():
     assert told(stack(*OURS), {"box": box(4096)}, {}) == []
     assert told(stack(*OURS), {}, {"box": box(4096)}) == []
-    assert told(stack(*OURS), {"box": box(4096, name="other")}, {"box": box(64)}) == []
+    assert told(stack(*OURS), {"box": box(4096, name="other")}, {"box": box(64)}) == []  # auto was not asked for
+
+
+def test_a_model_that_the_profile_names_since_is_compared_if_the_server_had_it():
+    ours = stack(OURS[0], box={"locality": Locality.LOOPBACK, "models": ("tern",)})
+    (line,) = told(ours, {"box": box(4096)}, {"box": box(64, name="tern")})
+    assert "box/tern: context window too small: 64 tokens" in line
 
 
 def test_the_model_of_one_candidate_says_nothing_of_the_other():

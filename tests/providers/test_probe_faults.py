@@ -406,7 +406,7 @@ def test_a_certificate_that_nobody_trusts(serve_tls, certificates):
 def test_tls_to_a_plain_port():
     with running() as emulator:
         result = examine(probe(profile(emulator.url.replace("http:", "https:")), patience=AMPLE))
-    assert (result.state, result.error_code, result.tries) == (WRONG, "tls_error", 1)
+    assert (result.state, result.error_code, result.tries) == (WRONG, "no_tls", 1)
     assert failed_in(result) == ["tls"]
     assert "http://" in result.fix
 

@@ -8,7 +8,7 @@ import pytest
 from lmroute.model import Locality, Profile
 from lmroute.providers.lmstudio.installation import LOOPBACK, ServerSettings, home, server_settings
 from lmroute.providers.probe import Patience, probe, surroundings
-from lmroute.providers.probe.surroundings import Surroundings, reasons
+from lmroute.providers.probe.surroundings import Surroundings, advice, reasons
 
 
 def profile(endpoint="http://127.0.0.1:1234", **fields):
@@ -56,7 +56,7 @@ def test_in_a_container(here):
 def test_in_wsl(here):
     (said,) = told(profile("http://localhost:1234"), here(release="5.15.90.1-microsoft-standard-WSL2"))
     assert "from WSL" in said
-    assert "lets port 1234 in" in said
+    assert "let port 1234 in" in said
 
 
 def test_lm_studios_own_settings_name_another_port(here, tmp_path):
@@ -80,7 +80,8 @@ def test_an_own_address_where_only_loopback_answers(here, monkeypatch):
     monkeypatch.setattr(surroundings, "_is_own", lambda host: host == "192.168.77.5")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        (said,) = told(profile(f"http://192.168.77.5:{port}", locality=Locality.PRIVATE), here())
+        said = advice(profile(f"http://192.168.77.5:{port}"), f"http://192.168.77.5:{port}/v1", "start it", here())
+    assert "start it" not in said
     assert f"it answers at 127.0.0.1:{port}, so it serves this machine only" in said
     assert f"providers.box.endpoint=http://127.0.0.1:{port}" in said
 

@@ -233,7 +233,7 @@ BOTH = SecretRef(SecretSource.ENV, ("LM_API_TOKEN", "LMSTUDIO_API_TOKEN"), optio
         ("lm-studio", "a token begins with sk-lm-"),
         ("my-very-own-secret-42", "a token begins with sk-lm-"),
         ("sk-lm-zzzzzzzz:zzzzzzzzzzzzzzzzzzzz", "does not know this token"),
-        (LIMITED, "allow it for this token"),
+        (LIMITED, "allow it for the token"),
     ],
 )
 @pytest.mark.parametrize("ref", [BOTH, None])

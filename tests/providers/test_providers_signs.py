@@ -72,7 +72,7 @@ def test_a_server_that_is_not_lm_studio_is_asked_what_it_is(native, kind):
 
 @pytest.mark.parametrize("otherwise", [None, {"status": "ok"}, b"HTTP/1.1 200 OK\r\n\r\n<html>", b""], ids=repr)
 def test_a_server_like_no_other_is_asked_four_questions_at_most(native, otherwise):
-    silent = dict.fromkeys(["/api/v1/models", "/api/v0/models", "/lmstudio-greeting"], {})
+    silent = {path: {} for path in ("/api/v1/models", "/api/v0/models", "/lmstudio-greeting")}
     box = native("lmstudio", {"/v1/models": listing()} | silent, otherwise)
     result = probe(box.profile, patience=AMPLE)
     assert (result.error_code, "looks like" in result.message) == ("wrong_type", False)

@@ -49,7 +49,7 @@ def accepted(line: Line, reply: Reply, failed: str, unknown: str = "") -> dict[s
     reason = reason_of(reply)
     if reply.status in REFUSED:
         why = refusal(line.token, reply.status, line.profile)
-        raise TokenRefused(_told(f"{failed}: {why.what} (HTTP {reply.status})", why.advice))
+        raise TokenRefused(_told(f"{failed}: HTTP {reply.status}: {why.what}", why.advice))
     kinds = _kinds(reply.body)
     if "model_not_found" in kinds:
         raise ModelMissing(_told(f"{failed}: {reason}", unknown))

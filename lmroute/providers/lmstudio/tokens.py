@@ -45,8 +45,9 @@ def refusal(token: Secret | None, status: int, profile: Profile) -> Refusal:
             f"a token begins with sk-lm- and has a colon in it, this one does not; make one ({_MANAGE}) and {where}",
         )
     if status == 403:  # noqa: PLR2004  the server knows the token, and says no
-        return Refusal("the token may not do this", f"allow it for this token in LM Studio ({_MANAGE})")
-    return Refusal("LM Studio does not know this token (any more)", f"make a new one ({_MANAGE}) and {where}")
+        field = f"providers.{profile.id}.auth_token"
+        return Refusal("the token may not do this", f"allow it for the token of {field} in LM Studio ({_MANAGE})")
+    return Refusal("LM Studio does not know this token, or not any more", f"make a new one ({_MANAGE}) and {where}")
 
 
 def _where(profile: Profile) -> str:

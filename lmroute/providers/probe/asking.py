@@ -19,12 +19,12 @@ from lmroute.providers.inventory import (
     take,
 )
 from lmroute.providers.lmstudio import tokens
+from lmroute.providers.probe import surroundings
 from lmroute.providers.probe.diagnosis import FAILURES, of_error, of_reply
 from lmroute.providers.probe.faults import ErrorCode, Fault
 from lmroute.providers.probe.result import ProbeResult, sick
 from lmroute.providers.probe.states import State
 from lmroute.providers.probe.stopwatch import Stopwatch
-from lmroute.providers.probe.surroundings import reasons
 from lmroute.redact import one_line
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _with_reasons(fault: Fault, question: Question) -> Fault:
     if fault.code not in _NOBODY_THERE:
         return fault
     usual = fault.advice(question.profile, question.address)
-    return replace(fault, fix="; else ".join([*reasons(question.profile, question.address), usual]))
+    return replace(fault, fix=surroundings.advice(question.profile, question.address, usual))
 
 
 def _with_token_advice(fault: Fault, question: Question, status: int) -> Fault:
@@ -135,7 +135,7 @@ def _with_token_advice(fault: Fault, question: Question, status: int) -> Fault:
         return fault
     if profile.type == "lmstudio" and status in tokens.REFUSED:
         why = tokens.refusal(question.token, status, profile)
-        return replace(fault, message=f"{why.what} (HTTP {status})", fix=why.advice)
+        return replace(fault, message=f"HTTP {status}: {why.what}", fix=why.advice)
     if question.token is not None:
         return fault
     ref = profile.auth_token
@@ -162,7 +162,9 @@ def instead_of(profile: Profile, name: str, offered: Sequence[str]) -> str:
     longer = [model for model in offered if name.casefold() in model.casefold()]
     near = difflib.get_close_matches(name, offered, n=1) or longer
     field = f"providers.{profile.id}.models"
-    get = f"get it: lmroute models download {one_line(name)}" if profile.type == "lmstudio" else "load the model there"
+    get = "load the model there"
+    if profile.type == "lmstudio":
+        get = f"get '{one_line(name)}': lmroute models download {one_line(name)}"
     if near:
         return f"did you mean '{near[0]}'? Correct {field}, or {get}"
     return f"it offers {enumerated(offered)}; correct {field}, or {get}"

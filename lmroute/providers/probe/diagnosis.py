@@ -38,6 +38,8 @@ _IN_PHASE = {
 }
 """What the same exception means in one phase only."""
 
+_NO_TLS = re.compile(r"wrong.version.number|record.layer.failure|unknown.protocol", re.IGNORECASE)
+"""OpenSSL's words, which differ by release, for bytes that are no TLS."""
 _HUNG_UP = re.compile(r"disconnected|peer closed|without sending", re.IGNORECASE)
 
 _STATUSES = {
@@ -66,6 +68,8 @@ def of_error(error: Exception, phase: str) -> Fault:
     text = describe(error) if isinstance(error, _WIRE) else str(error)
     if code is ErrorCode.CONNECT_FAILED and "refused" in text:
         code = ErrorCode.CONNECTION_REFUSED
+    elif code is ErrorCode.TLS_ERROR and _NO_TLS.search(text):
+        return Fault(ErrorCode.NO_TLS, "a server answers there, but without TLS")
     elif code is ErrorCode.PROTOCOL_ERROR and _HUNG_UP.search(text):
         code = ErrorCode.CONNECTION_RESET
     return Fault(code, text or type(error).__name__)

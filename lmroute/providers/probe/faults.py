@@ -30,6 +30,7 @@ class ErrorCode(StrEnum):
     TIMEOUT = "timeout"
     CONNECTION_RESET = "connection_reset"
     PROTOCOL_ERROR = "protocol_error"
+    NO_TLS = "no_tls"
     BAD_ENDPOINT = "bad_endpoint"
     TOKEN_MISSING = "token_missing"  # noqa: S105
     TOKEN_REFUSED = "token_refused"  # noqa: S105
@@ -81,6 +82,7 @@ KINDS: dict[ErrorCode, Kind] = {
         "a server that speaks plain HTTP wants http:// in providers.{id}.endpoint; a certificate must be valid for the"
         " name in it (SSL_CERT_FILE names your own authority)",
     ),
+    ErrorCode.NO_TLS: Kind(State.MISCONFIGURED, "write http:// instead of https:// in providers.{id}.endpoint"),
     ErrorCode.TIMEOUT: Kind(State.DOWN, "the server is overloaded or hangs: restart it and look at its log", tries=3),
     ErrorCode.CONNECTION_RESET: Kind(State.DOWN, _WAIT, tries=3),
     ErrorCode.PROTOCOL_ERROR: Kind(
@@ -122,7 +124,7 @@ _START = {
     "sglang": "start it: python -m sglang.launch_server --model-path MODEL",
 }
 _LOAD = {
-    "lmstudio": "get a chat model in LM Studio (or: lmroute models download MODEL), for providers.{id}",
+    "lmstudio": "get a chat model: lmroute models download MODEL (or in LM Studio itself)",
     "ollama": "get a model: ollama pull MODEL",
 }
 

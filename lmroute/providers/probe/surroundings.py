@@ -55,6 +55,19 @@ class Surroundings:
 HERE = Surroundings()
 
 
+def advice(profile: Profile, address: str, usual: str, here: Surroundings | None = None) -> str:
+    """What to do about a connection that failed: what is likely here, then the usual; only the first where it is sure.
+
+    Args:
+        address: the base URL that was dialled.
+        usual: what is advised when nothing is known of the machine.
+        here: the machine; ``HERE`` by default.
+    """
+    if sure := _on_loopback_only(profile, urlsplit(address)):
+        return sure
+    return "; else ".join([*reasons(profile, address, here), usual])
+
+
 def reasons(profile: Profile, address: str, here: Surroundings | None = None) -> Iterator[str]:
     """Why a connection to an address near by may fail, each with what to do, likeliest first.
 
@@ -66,7 +79,8 @@ def reasons(profile: Profile, address: str, here: Surroundings | None = None) ->
     if _is_loopback(parts.hostname or ""):
         yield from _on_this_machine(profile, parts, here)
     elif profile.locality is not Locality.CLOUD:
-        yield from _on_this_network(profile, parts)
+        host = parts.hostname
+        yield f"on {host}, {_serving(profile)}, and let port {_port(parts)} in through its firewall"
 
 
 def _on_this_machine(profile: Profile, parts: SplitResult, here: Surroundings) -> Iterator[str]:
@@ -77,9 +91,9 @@ def _on_this_machine(profile: Profile, parts: SplitResult, here: Surroundings) -
         yield f"in a container {parts.hostname} is the container itself; for a server on its host write {there}{serve}"
     elif here.is_wsl:
         yield (
-            f"from WSL a server on Windows is reached at the address that `ip route show default` tells, with"
-            f" providers.{profile.id}.locality=private, when it listens on all addresses and Windows' firewall lets"
-            f" port {port} in"
+            "from WSL a server on Windows is reached at the address that `ip route show default` tells: write that into"
+            f" {endpoint}, and providers.{profile.id}.locality=private; on Windows {_serving(profile)}, and let port"
+            f" {port} in through the firewall"
         )
     settings = installation.server_settings(here.user) if profile.type == "lmstudio" else None
     if settings and settings.port != port:
@@ -87,14 +101,17 @@ def _on_this_machine(profile: Profile, parts: SplitResult, here: Surroundings) -
         yield f"LM Studio was last started on port {settings.port}: write {endpoint}={moved}"
 
 
-def _on_this_network(profile: Profile, parts: SplitResult) -> Iterator[str]:
+def _on_loopback_only(profile: Profile, parts: SplitResult) -> str | None:
+    """What to do where the address is this machine's on a network, and its server does not listen there."""
     host, port = parts.hostname or "", _port(parts)
-    serve = _SERVE if profile.type == "lmstudio" else "have it listen on all addresses"
-    if _is_own(host) and _listens_here(port):
-        here = f"providers.{profile.id}.endpoint={_moved(parts, '127.0.0.1')}"
-        yield f"it answers at 127.0.0.1:{port}, so it serves this machine only: {serve}, or write {here}"
-    else:
-        yield f"on {host}, {serve}, and let port {port} in through its firewall"
+    if _is_loopback(host) or not _is_own(host) or not _listens_here(port):
+        return None
+    here = f"providers.{profile.id}.endpoint={_moved(parts, '127.0.0.1')}"
+    return f"it answers at 127.0.0.1:{port}, so it serves this machine only: {_serving(profile)}, or write {here}"
+
+
+def _serving(profile: Profile) -> str:
+    return _SERVE if profile.type == "lmstudio" else "have it listen on all addresses"
 
 
 def _port(parts: SplitResult) -> int:

@@ -67,6 +67,15 @@ def _missing(name: str, locked: LockedProvider) -> tuple[str, str]:
 
 def windows(context: Context) -> Iterator[Diagnostic]:
     """LMR334: the profile promises more tokens than the locked model takes."""
+    yield from dict.fromkeys(_too_small(context))  # several names may mean one model
+
+
+def capabilities(context: Context) -> Iterator[Diagnostic]:
+    """LMR335: the profile promises tools or images, and the locked model has none."""
+    yield from dict.fromkeys(_unable(context))
+
+
+def _too_small(context: Context) -> Iterator[Diagnostic]:
     for pair in _same(context):
         for name, model in pair.answering():
             most = pair.locked.most(name)
@@ -77,8 +86,7 @@ def windows(context: Context) -> Iterator[Diagnostic]:
                 yield pair.finding("LMR334", ("context_window",), message, advice, pair.line_of(model))
 
 
-def capabilities(context: Context) -> Iterator[Diagnostic]:
-    """LMR335: the profile promises tools or images, and the locked model has none."""
+def _unable(context: Context) -> Iterator[Diagnostic]:
     for pair in _same(context):
         for _, model in pair.answering():
             for what in ("tools", "vision"):
@@ -118,12 +126,10 @@ class _Pair:
         yield from ((path, name) for name, path in found.items())
 
     def answering(self) -> Iterator[tuple[str, LockedModel]]:
-        """The models that answered, each once, by a name that the profile has for it."""
-        found: dict[LockedModel, str] = {}
+        """The names that the profile sends and somebody answered to, and who did."""
         for name in self.profile.models:
             if model := self.locked.answering(name):
-                found.setdefault(model, name)
-        yield from ((name, model) for model, name in found.items())
+                yield name, model
 
     def line_of(self, model: LockedModel) -> KeyPath:
         """Where a model stands, below the provider in the lock."""
