@@ -106,9 +106,15 @@ class Provider:
         if not call.is_pinned:
             self.readiness.forget()  # any model would do, but another one is loaded by now, with another window
         elif self.profile.on_substitution == "error":
-            raise ModelSubstitutedError(message, provider=self.profile.id)
+            raise ModelSubstitutedError(f"{message}; {self._cure(answered)}", provider=self.profile.id)
         else:
             _log.warning("%s: %s", self.profile.id, message)
+            if call.exchange.mending is not None:
+                call.exchange.mending.notes.append(message)
+
+    def _cure(self, answered: str) -> str:
+        place = f"providers.{self.profile.id}"
+        return f"if that is meant, name {answered!r} under {place}.models or write {place}.on_substitution=warn"
 
     @contextmanager
     def judged(self) -> Iterator[None]:

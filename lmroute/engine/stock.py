@@ -16,7 +16,7 @@ from lmroute.errors import ModelMissing, ProviderUnavailable, TokenRefused
 from lmroute.model import AUTO, Candidate, LoadMode
 from lmroute.providers.catalog import TYPES
 from lmroute.providers.http import message_of, told_plainly
-from lmroute.providers.inventory import LISTINGS, NATIVE, find, not_offered, opened, passed_on, take
+from lmroute.providers.inventory import LISTINGS, NATIVE, Api, find, not_offered, opened, passed_on, take
 from lmroute.providers.lmstudio import control
 from lmroute.redact import one_line
 
@@ -169,8 +169,11 @@ class Stock:
             )
 
     def _is_complete(self, inventory: Inventory) -> bool:
-        """Whether the list tells every model, so that one which is not in it is not there."""
-        return TYPES[self._profile.type].strict_model and any(model.loaded is not None for model in inventory.models)
+        """Whether the list tells every name that a model has, so that one which is not in it is not there.
+
+        LM Studio's older lists leave out what people call the instances that they load.
+        """
+        return TYPES[self._profile.type].strict_model and inventory.api is Api.LMSTUDIO_V1
 
     def _target(self, name: str, listed: ListedModel, inventory: Inventory) -> Target:
         model = listed.id if name == AUTO else name

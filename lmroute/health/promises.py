@@ -187,5 +187,5 @@ def _contract(profile: Profile, inventory: Inventory) -> Iterator[Broken]:
                 "LMR512",
                 ("type",),
                 f"its list of models differs from what LM Studio is known to answer: {lines[0]}{more}",
-                f"please report it; what is told of the models of {profile.id} may be incomplete",
+                f"please report it; what is told of the models of providers.{profile.id} may be incomplete",
             )

@@ -11,6 +11,7 @@ OFFERED = {"data": [{"id": name, "owned_by": "library"} for name in ("heron:7b",
 TAGS = {"models": [{"name": "heron:7b"}, {"name": "tern:latest"}]}
 RUNNING = {"name": "tern:latest", "context_length": 8192, "expires_at": "2999-01-01T00:00:00Z"}
 SHOWN = {"capabilities": ["completion"], "model_info": {"a.context_length": 65536}}
+NAMED = {"data": [{"id": "tern"}, {"id": "heron"}]}
 LOOK = ["/v1/models", "/api/tags", "/api/ps"]
 
 
@@ -82,9 +83,7 @@ def test_one_that_is_loaded_for_good_is_asked_once(server, ready):
 
 
 @pytest.mark.parametrize(("kind", "load_s"), [("ollama", 90.0), ("llamacpp", 0.0), ("vllm", 0.0), ("sglang", 0.0)])
-@pytest.mark.parametrize(
-    "listed", [{}, {"/v1/models": {"data": [{"id": "tern"}, {"id": "heron"}]}}], ids=["no list", "no native API"]
-)
+@pytest.mark.parametrize("listed", [{}, {"/v1/models": NAMED}], ids=["no list", "no native API"])
 def test_a_proxy_that_hides_what_it_has_is_not_asked_at_every_call(server, ready, kind, load_s, listed):
     server.lists = listed
     targets = [ready(kind, name, "heron") for name in ("tern", "heron") * 2]

@@ -48,6 +48,16 @@ def test_a_window_that_is_smaller_than_an_explicit_load_asks_for():
     assert "lmroute models unload tern" in text(ours, listed(context_window=4096))
 
 
+def test_a_larger_window_is_loaded_anew_where_the_model_has_it():
+    ours = profile(context_window=16384)
+    small = listed("tern:2", context_window=4096, max_context_window=32768)
+    again = "lmroute models unload tern:2, then lmroute models load tern:2 --context-length 16384"
+    assert again in text(ours, small)
+    assert "it takes at most 8192" in text(ours, listed(context_window=4096, max_context_window=8192))
+    (old,) = broken(ours, (AUTO,), Inventory(Api.LMSTUDIO_V0, (listed(context_window=4096),)))
+    assert old.advice == "load it with a larger context, or write providers.box.context_window=4096"
+
+
 def test_more_calls_at_once_than_the_server_takes():
     assert told(profile(concurrency=8), listed(parallel=4)) == [("LMR508", "concurrency")]
     assert told(profile(concurrency=4), listed(parallel=4)) == []
@@ -89,7 +99,9 @@ def test_why_a_model_is_not_offered():
     message, advice = why_not(profile(), "tern", [tern, heron])
     assert "'tern' is on disk but not loaded, and just-in-time loading is off; loaded is 'heron'" in message
     assert "lmroute models load tern" in advice
-    assert why_not(profile(), AUTO, [tern, wren])[0].endswith("nothing is loaded")
+    message, advice = why_not(profile(), AUTO, [tern, wren])
+    assert message == "nothing is loaded, and just-in-time loading is off; on disk: 'tern'"
+    assert advice.endswith("or write ++providers.box.load.mode=explicit")
     assert why_not(profile(), "wren", [wren, heron])[0] == "'wren' is an embedding model, it answers no chat"
     assert why_not(profile(), "nobody", [tern, heron]) is None
     assert why_not(profile(), AUTO, []) is None

@@ -150,7 +150,15 @@ def test_no_chat_model(models):
     with running(Settings(models=models, loaded=())) as emulator:
         result = look(emulator.url)
     assert (result.state, result.error_code, result.missing) == (State.MISCONFIGURED, "no_models", (AUTO,))
-    assert "lms load" in result.fix
+    assert "lmroute models download" in result.fix
+
+
+def test_models_on_disk_only():
+    with running(Settings(models=DISK, loaded=(), jit=False)) as emulator:
+        result = look(emulator.url)
+    assert (result.error_code, result.missing) == ("no_models", (AUTO,))
+    assert "just-in-time loading is off" in result.message
+    assert result.fix.startswith("load one: lmroute models load ")
 
 
 def test_tokens(monkeypatch):

@@ -149,6 +149,7 @@ def test_a_model_that_runs_elsewhere_is_not_on_this_machine(ollama, locality, st
     for name in (AUTO, "giant:cloud"):
         assert (find(models, name, box.profile) is None) is stays
     assert (passed_on(models, "giant:cloud", box.profile) is not None) is stays
+    assert models[0].loaded  # nobody here waits until it is
 
 
 def test_a_model_that_runs_elsewhere_is_told_so_by_the_probe(ollama):

@@ -80,8 +80,14 @@ def test_a_server_like_no_other_is_asked_four_questions_at_most(native, otherwis
     assert 1 <= len(box.paths[4:]) <= 4
 
 
+@pytest.mark.parametrize("kind", ["ollama", "llamacpp"])
+def test_lm_studio_is_known_by_its_words_for_a_path_it_does_not_have(native, kind):
+    nowhere = {"error": "Unexpected endpoint or method. (GET /somewhere)"}
+    assert native(kind, {"/v1/models": listing()}, nowhere).take().is_other
+
+
 @pytest.mark.parametrize("kind", ["ollama", "llamacpp", "vllm"])
-def test_lm_studio_is_known_by_its_words(kind):
+def test_a_whole_lm_studio_is_told_by_the_probe(kind):
     with running() as emulator:
         ours = Profile("box", kind, endpoint=emulator.url, locality=Locality.LOOPBACK)
         result = probe(ours, patience=AMPLE)

@@ -144,9 +144,12 @@ def _with_token_advice(fault: Fault, question: Question, status: int) -> Fault:
 
 
 def _model_fault(profile: Profile, models: Sequence[ListedModel], missing: Sequence[str]) -> Fault | None:
-    chats = [model.id for model in models if model.chats]
     if not missing:
         return None
+    chats, idle = ([m.id for m in models if m.chats and m.offered is wanted] for wanted in (True, False))
+    if not chats and idle:
+        message = f"no chat model is loaded, and just-in-time loading is off; on disk: {enumerated(idle)}"
+        return Fault(ErrorCode.NO_MODELS, message, fix=f"load one: lmroute models load {idle[0]}")
     if not chats:
         return Fault(ErrorCode.NO_MODELS, "it offers no chat model")
     return Fault(

@@ -1,13 +1,14 @@
 """L01 to L04, L11, L16: who answers, what it has, which of its models answers, and whom it lets in."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 from dspy import lm15
 
 from lmroute.emulator.catalog import SCRIPTED
-from lmroute.emulator.settings import Loaded, Settings, Token
-from lmroute.emulator.versions import API_TOKENS, NATIVE_V0, NATIVE_V1, NEWEST
+from lmroute.emulator.settings import Loaded, Token
+from lmroute.emulator.versions import NATIVE_V0, NATIVE_V1, NEWEST
 from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.verdicts import ModelSubstitutedError
 from lmroute.model import AUTO, Candidate, Secret, SecretRef, SecretSource
@@ -15,7 +16,7 @@ from lmroute.providers.catalog import TYPES, base_url
 from lmroute.providers.inventory import LISTINGS, Api, opened, take
 
 TERN, HERON = (model.key for model in SCRIPTED[:2])
-ANY, ABLE, READER, STRANGER = (f"sk-lm-{letter * 8}:{'A' * 20}" for letter in "zabs")
+ABLE, READER, STRANGER = (f"sk-lm-{letter * 8}:{'A' * 20}" for letter in "abs")
 KEY = SecretRef(SecretSource.ENV, ("EMULATOR_TOKEN",))
 
 
@@ -77,13 +78,86 @@ def test_l11_every_name_that_a_model_has(mode, make, lmstudio, shared, release, 
 
 
 @pytest.mark.parametrize("jit", [True, False])
-@pytest.mark.parametrize("name", ["mine", TERN])
-def test_l11_a_name_that_a_person_gave(mode, make, lmstudio, shared, release, asked, jit, name):  # noqa: PLR0917
-    """Only the lists of 0.4 tell which model an instance is of."""
+def test_l11_an_identifier_that_a_person_gave(mode, make, lmstudio, shared, release, asked, jit):  # noqa: PLR0917
+    """It is listed by 0.4, and without JIT; else the server knows it all the same, and the answer proves it."""
     emulated = shared(release, jit=jit, loaded=(Loaded(TERN, "mine"),))
-    engine = mode.provider(lmstudio(emulated.url, models=(name,)))
-    try:
-        assert asked(engine, make.ask(model=name)).model == "mine"
-        print("OK")
-    except lm15.LM15Error as e:
-        raise
+    engine = mode.provider(lmstudio(emulated.url, models=("mine",)))
+    assert asked(engine, make.ask(model="mine")).model == "mine"
+
+
+def test_l11_the_key_of_a_model_under_an_identifier(mode, make, lmstudio, shared, release, asked):  # noqa: PLR0917
+    """Only the list of 0.4 tells which model an instance is of; with an older one it may be any, which is said."""
+    emulated = shared(release, loaded=(Loaded(TERN, "mine"),))
+    engine = mode.provider(lmstudio(emulated.url, models=(TERN,)))
+    if release.has(NATIVE_V1):
+        assert asked(engine, make.ask(model=TERN)).model == "mine"
+        return
+    with pytest.raises(ModelSubstitutedError, match=r"answered by 'mine'; .* under providers\.lmstudio\.models"):
+        asked(engine, make.ask(model=TERN))
+
+
+def test_l11_another_model_instead_is_an_error(mode, make, lmstudio, shared, release, asked):  # noqa: PLR0917
+    """The list of 0.4 is complete, so nothing is asked; before, the answer shows it."""
+    engine = mode.provider(lmstudio(shared(release).url, models=("gone",)))
+    with pytest.raises(lm15.UnsupportedModelError) as caught:
+        asked(engine, make.ask(model="gone"))
+    assert isinstance(caught.value, ModelSubstitutedError) is not release.has(NATIVE_V1)
+
+
+def test_l11_or_a_recorded_warning(router_over, make, lmstudio, shared, release, asked, caplog):  # noqa: PLR0917
+    engine = router_over(lmstudio(shared(release).url, models=("gone",), on_substitution="warn"))
+    with caplog.at_level(logging.WARNING, "lmroute.engine"):
+        response = asked(engine, make.ask())
+    message = f"asked for 'gone', answered by '{TERN}'"
+    assert caplog.messages == [f"lmstudio: {message}"]
+    assert response.provider_data["lmroute"]["attempts"][0]["degraded"] == [message]
+    assert response.provider_data["lmroute"]["model"] == TERN
+
+
+def test_l11_the_next_candidate_answers_for_a_substitute(router_over, make, lmstudio, shared, release, asked):  # noqa: PLR0917
+    url = shared(release).url
+    other = replace(lmstudio(url, models=(TERN,)), id="other")
+    assert asked(router_over(lmstudio(url, models=("gone",)), other), make.ask()).model == TERN
+
+
+@pytest.fixture
+def locked(shared):
+    """A server that wants a token, as only 0.4 can."""
+    tokens = (Token(Secret(ABLE)), Token(Secret(READER), read_only=True))
+    return shared(NEWEST, require_auth=True, tokens=tokens)
+
+
+def test_l16_a_token_lets_in(mode, make, lmstudio, locked, asked, monkeypatch):  # noqa: PLR0917
+    monkeypatch.setenv("EMULATOR_TOKEN", ABLE)
+    assert asked(mode.provider(lmstudio(locked.url, auth_token=KEY)), make.ask(model=AUTO)).model == TERN
+
+
+REFUSED = {"none": None, "malformed": "lm-studio", "unknown": STRANGER, "without permission": READER}
+
+
+@pytest.mark.parametrize("name", [AUTO, TERN])
+@pytest.mark.parametrize("token", REFUSED.values(), ids=REFUSED)
+def test_l16_no_other_one_does(mode, make, lmstudio, locked, asked, monkeypatch, token, name):  # noqa: PLR0917
+    if token:
+        monkeypatch.setenv("EMULATOR_TOKEN", token)
+    engine = mode.provider(lmstudio(locked.url, auth_token=KEY if token else None))
+    with pytest.raises(lm15.AuthError) as caught:
+        asked(engine, make.ask(model=name))
+    assert "EMULATOR_TOKEN" in str(caught.value) if token else "LM_API_TOKEN" in str(caught.value)
+    assert not token or token not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", [None, "lm-studio", STRANGER])
+def test_l16_a_401_is_no_old_server(lmstudio, locked, token):
+    """It is not asked for the lists of older releases either, which it would refuse, too."""
+    before = locked.state()["requests_total"]
+    inventory, reply = seen_by(lmstudio(locked.url), token)
+    assert (inventory, reply.status) == (None, 401)
+    assert locked.state()["requests_total"] == before + 1
+
+
+@pytest.mark.parametrize("token", ["lm-studio", STRANGER])
+def test_l16_where_none_is_needed_any_will_do(mode, make, lmstudio, shared, release, asked, monkeypatch, token):  # noqa: PLR0917
+    monkeypatch.setenv("EMULATOR_TOKEN", token)
+    engine = mode.provider(lmstudio(shared(release).url, auth_token=KEY))
+    assert asked(engine, make.ask(model=AUTO)).model == TERN
