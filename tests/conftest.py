@@ -1,10 +1,14 @@
 """What holds for every test, and the configuration fixtures that several rooms use."""
 
+import gc
 import os
+import sys
+from functools import wraps
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hypothesis import settings
 
 from lmroute.diagnostics import Diagnostic
@@ -16,6 +20,34 @@ from lmroute.validate import load
 # What CI says about a commit must not depend on luck: new examples are for people, who can do something with them.
 settings.register_profile("lmroute", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("lmroute")
+
+
+def pytest_configure():
+    """Tracing Hydra for coverage takes twice as long as composing, and of ours it runs ``config/repository`` only.
+
+    Which has a test that asks it directly.
+    """
+    if sys.gettrace():
+        for name in ("load_configuration", "compute_defaults_list"):
+            setattr(ConfigLoaderImpl, name, _untraced(getattr(ConfigLoaderImpl, name)))
+
+
+def _untraced(function):
+    @wraps(function)
+    def run(*args, **more):
+        tracer = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return function(*args, **more)
+        finally:
+            sys.settrace(tracer)
+
+    return run
+
+
+def pytest_collection_finish():
+    """What was imported and collected stays; looking it over for garbage again and again took a tenth of the time."""
+    gc.freeze()
 
 
 class Overlay(Protocol):

@@ -44,6 +44,7 @@ THIRD_PARTIES = {
     "config/compose": {"hydra", "omegaconf"},
     "config/tracing": {"hydra"},
     "config/refusals": {"hydra", "omegaconf"},
+    "config/repository": {"hydra"},
     "config/resolution": {"omegaconf"},
     "config/launch": {"hydra", "omegaconf"},
     "secrets": {"keyring"},

@@ -30,6 +30,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from lmroute.config.paths import overlays, shipped
 from lmroute.config.provenance import Locate, Provenance, Trace
 from lmroute.config.refusals import refused
+from lmroute.config.repository import Repository
 from lmroute.config.resolution import resolved
 from lmroute.config.tracing import folders_of, trace
 from lmroute.errors import ConfigError, LmrouteError
@@ -212,7 +213,9 @@ def _loader() -> ConfigLoader:
         GlobalHydra.instance().clear()
         try:
             with hydra.initialize_config_dir(str(shipped("conf")), job_name=name, **version_base()):
-                return GlobalHydra.instance().config_loader()
+                loader = GlobalHydra.instance().config_loader()
+                loader.repository = Repository(loader.get_search_path())  # type: ignore[attr-defined]
+                return loader
         finally:
             GlobalHydra.instance().hydra = outer
             if outer is not None:

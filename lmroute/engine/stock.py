@@ -17,7 +17,7 @@ from lmroute.model import AUTO, Candidate, LoadMode
 from lmroute.providers.catalog import TYPES
 from lmroute.providers.http import message_of, told_plainly
 from lmroute.providers.inventory import LISTINGS, NATIVE, Api, find, not_offered, opened, passed_on, take
-from lmroute.providers.lmstudio import control
+from lmroute.providers.lmstudio import control, tokens
 from lmroute.redact import one_line
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 _KEPT_S = 300.0
 """A loaded model may be unloaded by others at any time; a call that fails shows it sooner."""
 _ASKING_S = 5.0
-_REFUSED = frozenset({401, 403})
 _LOADS_WHEN_ASKED = frozenset({"lmstudio", "ollama"})
 """Types whose models may be cold even where nobody tells. Others have loaded theirs before they answer at all."""
 
@@ -114,7 +113,7 @@ class Stock:
         if inventory is not None:
             self._learn(inventory, name, asked_at)
             return inventory
-        if reply.status in _REFUSED:
+        if reply.status in tokens.REFUSED:
             raise TokenRefused(_refusal(self._profile, line, reply))
         if name != AUTO:
             # What cannot be asked is not asked at every call.
@@ -126,7 +125,8 @@ class Stock:
 
     def _learn(self, inventory: Inventory, wanted: str, asked_at: float) -> None:
         """Note what is told of the profile's models, and which of them can be asked for without another look."""
-        learnt, profile, loaded, ready, kept_s = self._learnt, self._profile, {}, {}, _KEPT_S
+        learnt, profile, loaded, ready = self._learnt, self._profile, {}, {}
+        kept_s = min(_KEPT_S, profile.load.ttl_s or _KEPT_S)  # servers before 0.4.24 tell of none
         for name in dict.fromkeys((*profile.models, wanted)):
             listed = find(inventory.models, name, profile)
             loaded[name] = listed is not None and listed.loaded is True
@@ -158,7 +158,7 @@ class Stock:
         if idle := not_offered(inventory.models, name, profile):
             raise ModelMissing(
                 f"{profile.id} has '{idle.id}' on disk, but it is not loaded and just-in-time loading is off: load it"
-                f" (lmroute models load {idle.id}), or write providers.{profile.id}.load.mode=explicit"
+                f" (lmroute models load {idle.id}), or write ++providers.{profile.id}.load.mode=explicit"
             )
         if name == AUTO:
             raise ProviderUnavailable(_name_one(profile))
@@ -198,6 +198,9 @@ def _name_one(profile: Profile) -> str:
 
 
 def _refusal(profile: Profile, line: Line, reply: Reply) -> str:
+    if profile.type == "lmstudio":
+        refused = tokens.refusal(line.token, reply.status, profile)
+        return f"{line.root}: {refused.what}; {refused.advice}"
     said = one_line(message_of(reply.body))
     told = f": {said}" if said else ""
     return f"{line.base} refuses the token (HTTP {reply.status}); see providers.{profile.id}.auth_token{told}"

@@ -92,8 +92,8 @@ def refine(error: lm15.LM15Error) -> lm15.LM15Error:
 
 def advised(error: lm15.LM15Error, profile: Profile) -> lm15.LM15Error:
     """LM Studio's refusal of a token with what to do about it in this configuration; any other error as it is."""
-    if profile.type != "lmstudio" or classify(error) is not Failure.AUTH:
-        return error
+    if profile.type != "lmstudio" or classify(error) is not Failure.AUTH or error.status is None:
+        return error  # without a status it is lmroute's own word about the list of models, and says it all
     place, ref = f"providers.{profile.id}.auth_token", profile.auth_token
     if error.status == _FORBIDDEN:
         advice = f"the token ({ref or 'none'}) lacks the permission; grant it under {_TOKENS}"

@@ -6,7 +6,8 @@ from lmroute.emulator.catalog import SCRIPTED
 from lmroute.emulator.settings import Settings, Token
 from lmroute.model import Secret
 
-pytestmark = pytest.mark.slow  # importing the client takes two seconds
+# Importing the client takes two seconds.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("anthropic")]
 
 TERN = SCRIPTED[0].key
 HELLO = [{"role": "user", "content": "hello there"}]

@@ -13,6 +13,7 @@ from lmroute.emulator.backends.script import Line
 from lmroute.emulator.catalog import SCRIPTED
 from lmroute.emulator.running import running
 from lmroute.emulator.settings import Settings
+from lmroute.emulator.versions import PROFILES
 from lmroute.engine.live import Live
 from lmroute.engine.provider import Providers
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
@@ -185,10 +186,10 @@ LONG = Line(re.compile(""), "A word said over and over. " * 60)
 """An answer that takes a while, so that calls do meet."""
 
 
-@pytest.fixture(scope="module")
-def jit():
+@pytest.fixture(scope="module", params=PROFILES.values(), ids=PROFILES)
+def jit(request):
     """An emulator with nothing loaded, which loads what it is asked for and kills what it evicts."""
-    with running(Settings(models=SCRIPTED[:2], loaded=(), script=(LONG,))) as made:
+    with running(Settings(version=request.param, models=SCRIPTED[:2], loaded=(), script=(LONG,))) as made:
         yield made.url
 
 

@@ -134,23 +134,28 @@ def test_private_work_goes_elsewhere_by_the_same_policy(run, program):
     assert {record["rule"] for record in records()} == {"private"}
 
 
-def optimised(program):
-    """BootstrapFewShot over four messages, and what it made judged on two others, in threads."""
-    examples = [dspy.Example(message=m, desk="billing").with_inputs("message") for m in messages(6)]
-    optimiser = dspy.BootstrapFewShot(metric=lambda *_: True, max_bootstrapped_demos=4, max_labeled_demos=0)
-    better = optimiser.compile(program.Support(), trainset=examples[:4])
-    dspy.Evaluate(devset=examples[4:], metric=lambda *_: 1.0, num_threads=2)(better)
+REAL_TWO = pytest.param("real", 2, marks=pytest.mark.slow)
+"""Each demonstration makes the prompts longer, which takes a small CPU seconds."""
+
+
+def optimised(program, demos=4):
+    """BootstrapFewShot over so many messages, and what it made judged on two others, in threads."""
+    examples = [dspy.Example(message=m, desk="billing").with_inputs("message") for m in messages(demos + 2)]
+    optimiser = dspy.BootstrapFewShot(metric=lambda *_: True, max_bootstrapped_demos=demos, max_labeled_demos=0)
+    better = optimiser.compile(program.Support(), trainset=examples[:demos])
+    dspy.Evaluate(devset=examples[demos:], metric=lambda *_: 1.0, num_threads=2)(better)
     return better
 
 
-def test_under_an_optimiser_with_pin_one_candidate_for_each_rule(run, program, overlay):
+@pytest.mark.parametrize(("run", "demos"), [("scripted", 4), REAL_TWO], indirect=["run"])
+def test_under_an_optimiser_with_pin_one_candidate_for_each_rule(run, program, overlay, demos):
     overlay(routing__two_servers=TWO_SERVERS.format(pin="true"))
     records = run("two_servers")
-    better = optimised(program)
-    assert len(better.classify.demos) == len(better.draft.demos) == 4
+    better = optimised(program, demos)
+    assert len(better.classify.demos) == len(better.draft.demos) == demos
     counted = served(records())
-    assert counted["Classify", EMBEDDED] == 6
-    assert sorted((counted["DraftReply", LMSTUDIO], counted["DraftReply", OTHER])) == [0, 6]
+    assert counted["Classify", EMBEDDED] == demos + 2
+    assert sorted((counted["DraftReply", LMSTUDIO], counted["DraftReply", OTHER])) == [0, demos + 2]
 
 
 @pytest.mark.parametrize("run", ["scripted"], indirect=True)

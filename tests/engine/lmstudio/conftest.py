@@ -4,19 +4,20 @@ Which test holds which line:
 
 | | |
 |---|---|
-| L01 | `test_l01_…` in `test_engine_lmstudio_server.py`: the greeting is all that tells a 0.3.5 that has moved its lists |
-| L02, L03, L04, L11, L16 | `test_engine_lmstudio_server.py`: who it is, what it has, which model answers, tokens |
+| L01, L02, L03, L04, L11, L16 | `test_engine_lmstudio_server.py`: who it is, what it has, which model answers, tokens |
 | L05 to L10 | `test_engine_lmstudio_chat.py`: answers, whole and streamed, tools, schemas, reasoning |
 | L12, L13, L14 | `test_engine_lmstudio_memory.py`, and two models of one host in `test_engine_switching.py` |
-| L17, L18, L22, L23 | `test_engine_lmstudio_limits.py`: windows, many calls at once, calls that are given up, broken wires |
+| L17, L18, L22, L23 | `test_engine_lmstudio_limits.py`: windows, many calls at once, calls given up, broken wires |
 
-No call that DSPy makes through lmroute meets the rest: L15, downloads, is `lmroute models download`
-(`tests/providers/` and `tests/cli/`); L19, embeddings, L20, `/v1/responses`, and L21, `/api/v1/chat`, are routes that the
-client does not use, on purpose; L24 is a stand-in for a program that it does not run. These are held by `tests/emulator`.
+No call that DSPy makes through lmroute meets the rest, which `tests/emulator` holds: L15, downloads, is
+`lmroute models download` (`test_providers_downloads.py`, `test_cli_models.py`); L19, embeddings, L20, `/v1/responses`,
+and L21, `/api/v1/chat`, are routes that the client does not use, on purpose; L24 stands in for a program that it does
+not run. Of L01 it needs that there is a greeting, not its exact bytes.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -28,6 +29,8 @@ from lmroute.emulator.running import in_thread, running
 from lmroute.emulator.settings import Settings
 from lmroute.emulator.sockets import bound, url_of
 from lmroute.emulator.versions import PROFILES
+from lmroute.engine.live import Live
+from lmroute.engine.provider import Providers
 
 
 @pytest.fixture(params=PROFILES.values(), ids=PROFILES)
@@ -46,17 +49,19 @@ def asked(request, mode):
 
 @pytest.fixture(scope="session")
 def shared():
-    """One emulator for each settings, for tests that change nothing of it: ``shared(release, jit=False) -> emulator``."""
-    known = {}
-    with ExitStack() as stack:
+    """One emulator for each settings, for tests that change nothing of it: ``shared(release, jit=False)``."""
+    known, stacks = {}, []
 
-        def get(release, **settings):
-            wanted = Settings(version=release, **settings)
-            if wanted not in known:
-                known[wanted] = stack.enter_context(running(wanted))
-            return known[wanted]
+    def get(release, **settings):
+        wanted = Settings(version=release, **settings)
+        if wanted not in known:
+            stacks.append(ExitStack())
+            known[wanted] = stacks[-1].enter_context(running(wanted))
+        return known[wanted]
 
-        yield get
+    yield get
+    with ThreadPoolExecutor(16) as pool:  # one after the other they would take some tenths of a second each
+        list(pool.map(ExitStack.close, stacks))
 
 
 @pytest.fixture
@@ -82,12 +87,17 @@ def served():
 
 @pytest.fixture
 def router_over(mode, make):
-    """A router over real children, in the order of their profiles: ``router_over(profile, profile, deadline_s=5)``."""
+    """A router over real children, in the order of their profiles: ``router_over(profile, profile)``."""
+    made = []
 
-    def build(*profiles, **fields):
-        return mode.router(make.stack(*profiles, **fields), {p.id: mode.provider(p) for p in profiles})
+    def build(*profiles):
+        live = Live()
+        made.append(mode.router_type.of(make.stack(*profiles), live, Providers(live.learnt)))
+        return made[-1]
 
-    return build
+    yield build
+    for engine in made:
+        mode.close(engine)
 
 
 @pytest.fixture
