@@ -9,6 +9,7 @@ Exit codes: 0 for good, 1 for a finding, 2 for wrong usage or an internal error,
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -149,6 +150,9 @@ def _version() -> str:
 
 
 def _internal(error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        print(f"cannot write: {error.strerror}; free some space, or write elsewhere", file=sys.stderr)
+        return USAGE
     if os.environ.get("LMROUTE_DEBUG") == "1":
         print(redact.text("".join(traceback.format_exception(error))), file=sys.stderr)
     print(

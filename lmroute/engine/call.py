@@ -18,7 +18,6 @@ from lmroute.engine.choice import Choice
 from lmroute.engine.live.pauses import Pause
 from lmroute.engine.live.slots import NoSlotError
 from lmroute.engine.refusals import code_of, refusal
-from lmroute.engine.shaping import fit
 from lmroute.engine.trace import notes_of, trace, traced, with_field
 from lmroute.model import Attempt, Attributes, Candidate, Failure
 from lmroute.providers import dialing
@@ -209,7 +208,7 @@ class LogicalCall:
         self._waited_s += time.monotonic() - began
 
     def _try(self, candidate: Candidate, turn: Turn, paid: int) -> Try:
-        fitted, degraded = fit(self._request, self._choice.profile(candidate))
+        fitted, degraded = self._choice.fitted(candidate)
         request = with_field(fitted, "model", candidate.model)
         return Try(
             candidate,

@@ -10,10 +10,12 @@ from dspy import lm15
 
 from lmroute.engine.request import scope as scopes
 from lmroute.engine.request.attributes import attributes_of
+from lmroute.engine.shaping import fit, within
 from lmroute.model import Considered, Decision, Failure
 from lmroute.routing.attempts import may_fall_back, remaining
-from lmroute.routing.decide import decide
-from lmroute.routing.eligibility import BUSY, window_of
+from lmroute.routing.classes import overflow_at
+from lmroute.routing.decide import cut_short, decide
+from lmroute.routing.eligibility import BUSY
 from lmroute.routing.policy import CALLER_CHOICE
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Choice:
     """
 
     def __init__(self, routing: Routing, request: Request, *, stream: bool) -> None:
-        self._routing = routing
+        self._routing, self._request = routing, request
         self._scope, self.problem = _scope_of(request)
         self.attributes = attributes_of(request, self._scope, stream=stream, draw=routing.draws_lots)
         self.problem = self.problem or routing.vocabulary.problem(self.attributes)
@@ -78,7 +80,8 @@ class Choice:
             return False
         if not own.dropped or own.dropped.startswith(BUSY):
             return True
-        return self._was_doubted(own) and next(remaining(self.decision, failed, self._window), None) is None
+        is_last_resort = self._was_doubted(own) or candidate in self._late().candidates
+        return is_last_resort and next(remaining(self.decision, failed, self._window), None) is None
 
     def resting(self, failed: Mapping[Candidate, lm15.LM15Error]) -> tuple[Candidate, float] | None:
         """When nobody is left: who asked for a pause that ends first, and when that is.
@@ -118,16 +121,30 @@ class Choice:
         policy = self._routing.policy
         return provider in policy.providers and bool(policy.forbids(provider, self.attributes))
 
+    def fitted(self, candidate: Candidate) -> tuple[Request, tuple[str, ...]]:
+        """The request as this candidate takes it, and what differs from what was asked, in words."""
+        request, degraded = fit(self._request, self.profile(candidate))
+        window = self._window(candidate)
+        if window is None or self.attributes.total_tokens < overflow_at(window):
+            return request, degraded
+        request, cut = within(request, window - self.attributes.prompt_tokens)
+        return request, (*degraded, *cut)
+
     def profile(self, candidate: Candidate) -> Profile:
         """A candidate's provider profile."""
         return self._routing.stack.providers[candidate.provider]
 
     def _left(self, failed: Sequence[Failed]) -> Iterator[Candidate]:
-        """All who may still be asked: after those that were decided on, those that were passed over for them."""
+        """All who may still be asked: after those that were decided on, those that were passed over for them, and in
+        the end those who can take the prompt, but not all of the answer."""
         yield from remaining(self.decision, failed, self._window)
         late = [Considered(c.candidate) for c in self.decision.considered if c.dropped and self._was_doubted(c)]
         if late:
             yield from remaining(replace(self.decision, considered=tuple(late)), failed, self._window)
+        yield from remaining(self._late(), failed, self._window)
+
+    def _late(self) -> Decision:
+        return cut_short(self._routing.policy, self.decision, self.attributes, self.facts)
 
     def _was_doubted(self, considered: Considered) -> bool:
         out = self.facts.out.get(considered.candidate)
@@ -138,7 +155,8 @@ class Choice:
         return [c.candidate for c in self.decision.considered if c.dropped and c.dropped == throttled.get(c.candidate)]
 
     def _window(self, candidate: Candidate) -> int | None:
-        return window_of(candidate, self.profile(candidate), self._routing.live.facts(time.monotonic()))
+        known = self._routing.live.learnt.windows.get(candidate)  # the last that was told, be it stale
+        return self.profile(candidate).context_window if known is None else known
 
 
 def known_facts(routing: Routing, scope: Scope) -> Facts:

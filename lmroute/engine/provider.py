@@ -15,13 +15,15 @@ from lmroute import redact
 from lmroute.engine.exchange import Exchange
 from lmroute.engine.readiness import OnFetch, Place, Readiness
 from lmroute.engine.replies import Mending
+from lmroute.engine.request.attributes import estimate_tokens
 from lmroute.engine.shaping import spelled
 from lmroute.engine.trace import noted
 from lmroute.engine.verdicts import ModelSubstitutedError, advised, classify, refine
 from lmroute.model import AUTO, Failure, Profile
 from lmroute.providers import dialing, lmstudio
 from lmroute.providers.catalog import TYPES, Dialect
-from lmroute.providers.lmstudio import is_same_model
+from lmroute.providers.inventory import is_answer
+from lmroute.routing.classes import overflow_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +38,6 @@ _log = logging.getLogger("lmroute.engine")
 _SAYS_NOTHING_OF_THE_SERVER = frozenset(
     {
         Failure.INVALID_REQUEST,
-        Failure.CONTEXT_LENGTH,
         Failure.UNSUPPORTED_FEATURE,
         Failure.RATE_LIMIT,
         Failure.BILLING,
@@ -83,9 +84,14 @@ class Provider:
         return self._row.dialect is Dialect.LITELLM
 
     def aim(self, request: Request, *, stream: bool = False) -> Call:
-        """Resolve the model and set the clocks. May block while a server or model is made ready."""
+        """Resolve the model and set the clocks. May block while a server or model is made ready.
+
+        Raises:
+            lm15.ContextLengthError: the server tells a window that the prompt does not fit into.
+        """
         place = self.readiness.place()
         target = self.readiness.target(request.model, place)
+        _must_fit(request, target, self.profile)
         aimed = target.model if self.is_litellm else f"{self._engine_id}:{target.model}"
         is_chat = self._row.dialect is Dialect.OPENAI_CHAT
         request, notes = spelled(request, self.profile, target.reasoning)
@@ -98,10 +104,10 @@ class Provider:
     def check_model(self, call: Call, answered: str) -> None:
         """Act on an answer from another model than the one asked for, the way the profile says."""
         asked = call.target.model
-        if not (self._row.strict_model and answered) or is_same_model(asked, answered):
+        if not (self._row.strict_model and answered) or answered in call.target.instances:
             return
-        if answered in call.target.instances:
-            return  # a person loaded that model under a name of their own
+        if is_answer(call.target.listed, asked, answered):
+            return
         message = f"asked for {asked!r}, answered by {answered!r}"
         if not call.is_pinned:
             self.readiness.forget()  # any model would do, but another one is loaded by now, with another window
@@ -114,7 +120,7 @@ class Provider:
 
     def _cure(self, answered: str) -> str:
         place = f"providers.{self.profile.id}"
-        return f"if that is meant, name {answered!r} under {place}.models or write {place}.on_substitution=warn"
+        return f"if that is meant, name {answered!r} under {place}.models or write ++{place}.on_substitution=warn"
 
     @contextmanager
     def judged(self) -> Iterator[None]:
@@ -127,7 +133,9 @@ class Provider:
             error.args = (error.message,)
             error.provider = self.profile.id
             refined = advised(refine(error), self.profile)
-            if classify(refined) not in _SAYS_NOTHING_OF_THE_SERVER:
+            if classify(refined) is Failure.CONTEXT_LENGTH:
+                self.readiness.look_again()  # the window may be another one by now
+            elif classify(refined) not in _SAYS_NOTHING_OF_THE_SERVER:
                 self.readiness.forget()
             if refined is error:
                 raise
@@ -174,6 +182,21 @@ class Provider:
             connect_s=times.connect_s,
             first_byte_s=times.first_token_s + load_s,
             idle_s=times.idle_s,
+        )
+
+
+def _must_fit(request: Request, target: Target, profile: Profile) -> None:
+    """Send nothing that has to be refused: LM Studio may cut a prompt that is too long, and says nothing of it.
+
+    What a server tells may be newer than what the decision went by.
+    """
+    if target.window is None:
+        return
+    tokens = estimate_tokens(request)
+    if tokens >= overflow_at(target.window):
+        raise lm15.ContextLengthError(
+            f"the prompt has about {tokens} tokens, and the window of {target.model} is {target.window}",
+            provider=profile.id,
         )
 
 

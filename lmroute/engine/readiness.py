@@ -113,6 +113,10 @@ class Readiness:
         self._place = None
         self._stock.forget()
 
+    def look_again(self) -> None:
+        """Ask for the models again next time; how to get in stays as it is, because that may have cost a question."""
+        self._stock.forget()
+
     def close(self) -> None:
         """Forget, and let go of an embedded server."""
         self.forget()

@@ -1,6 +1,6 @@
 """What a provider's server has in stock, kept fresh enough to aim by: which model answers, and is it in memory?
 
-Asking costs a request or two, so an answer is kept: for minutes while the model that is wanted is loaded, and not at
+Asking costs a request or two, so an answer is kept: for seconds while the model that is wanted is loaded, and not at
 all while it is not, because the call that follows changes that.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lmroute.engine.live.loaded import host_of
@@ -30,7 +30,13 @@ if TYPE_CHECKING:
     from lmroute.providers.inventory import Inventory, Line, ListedModel
 
 _KEPT_S = 300.0
-"""A loaded model may be unloaded by others at any time; a call that fails shows it sooner."""
+"""For so long names are kept: those of a server that tells nothing else, or does not tell."""
+_TOLD_S = 10.0
+"""For so long it is kept what a server told of what it has loaded. People swap models and load them anew with another
+window while a program runs; looking takes some milliseconds."""
+_OURS_S = 2.0
+"""The same where we load with the profile's own settings: a call that finds the model unloaded makes LM Studio load it
+with its own, and nothing shows that."""
 _ASKING_S = 5.0
 _LOADS_WHEN_ASKED = frozenset({"lmstudio", "ollama"})
 """Types whose models may be cold even where nobody tells. Others have loaded theirs before they answer at all."""
@@ -44,13 +50,17 @@ class Target:
         model: as the server calls it.
         load_s: how much longer than usual its first byte may take, in seconds, because it is not in memory.
         instances: other names that it may answer by.
+        listed: what the server has, by which is judged who answered; empty where it does not tell.
         reasoning: the settings of reasoning that it takes; ``None`` where nobody says.
+        window: tokens of prompt and answer together; ``None`` where nobody says, or it is not in memory.
     """
 
     model: str
     load_s: float = 0.0
     instances: frozenset[str] = frozenset()
+    listed: tuple[ListedModel, ...] = field(default=(), repr=False)
     reasoning: frozenset[str] | None = None
+    window: int | None = None
 
 
 class Stock:
@@ -60,6 +70,7 @@ class Stock:
         self._profile, self._learnt = profile, learnt
         self._can_tell = profile.type in NATIVE
         self._loads = profile.type == "lmstudio" and profile.load.mode is LoadMode.EXPLICIT
+        self._kept_s = (_OURS_S if self._loads else _TOLD_S) if self._can_tell else _KEPT_S
         self._ready: dict[str, Target] = {}
         self._ready_until = 0.0
 
@@ -89,7 +100,7 @@ class Stock:
                 inventory = self._taken(line, name) or inventory
         if listed is None:
             self._must_not_miss(name, inventory)
-            return Target(name, self._patience(None))
+            return Target(name, self._patience(None), listed=inventory.models)
         return self._target(name, listed, inventory)
 
     def forget(self) -> None:
@@ -126,13 +137,13 @@ class Stock:
     def _learn(self, inventory: Inventory, wanted: str, asked_at: float) -> None:
         """Note what is told of the profile's models, and which of them can be asked for without another look."""
         learnt, profile, loaded, ready = self._learnt, self._profile, {}, {}
-        kept_s = min(_KEPT_S, profile.load.ttl_s or _KEPT_S)  # servers before 0.4.24 tell of none
+        kept_s = min(self._kept_s, profile.load.ttl_s or _KEPT_S)  # servers before 0.4.24 tell of none
         for name in dict.fromkeys((*profile.models, wanted)):
             listed = find(inventory.models, name, profile)
             loaded[name] = listed is not None and listed.loaded is True
             present = None if listed is None or listed.loaded is False else listed
             stays = present is not None and present.ttl_s is None and loaded[name] and self._stays(inventory)
-            learnt.note(Candidate(profile.id, name), present, stays=stays)
+            learnt.note(Candidate(profile.id, name), present, stays=stays, until=asked_at + self._kept_s)
             if listed is not None and not (self._can_tell and (listed.loaded is False or self._must_look(listed))):
                 ready[name] = self._target(name, listed, inventory)
                 kept_s = min(kept_s, kept_s if listed.ttl_s is None else listed.ttl_s)
@@ -179,7 +190,8 @@ class Stock:
         model = listed.id if name == AUTO else name
         own = frozenset(other.id for other in inventory.models if other.loaded and other.key == listed.key)
         settings = None if listed.reasoning is None else frozenset(listed.reasoning)
-        return Target(model, self._patience(listed.loaded), own, settings)
+        window = None if listed.loaded is False else listed.context_window
+        return Target(model, self._patience(listed.loaded), own, inventory.models, settings, window)
 
     def _patience(self, loaded: bool | None) -> float:
         """How much longer a first byte may take, in seconds."""

@@ -41,6 +41,13 @@ def broken(profile: Profile, names: Sequence[str], inventory: Inventory) -> Iter
         yield from _not_loaded_yet(profile, name, model, inventory)
     yield from _loading(profile, inventory)
     yield from _contract(profile, inventory)
+    if inventory.problem:
+        yield Broken(
+            "LMR513",
+            ("type",),
+            f"{inventory.problem}; windows and what models can do are unknown",
+            "try again; if it stays, look at the server's own log, or at the proxy in between",
+        )
 
 
 def why_not(profile: Profile, name: str, models: Sequence[ListedModel]) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from lmroute.model import AUTO, NOTHING_KNOWN, Candidate, Considered, Decision
-from lmroute.routing.eligibility import GUARANTEE, busy, doubt, objection
+from lmroute.routing.eligibility import GUARANTEE, OVERFLOW, busy, doubt, fits_but_for_the_answer, objection
 from lmroute.routing.ordering import places
 from lmroute.routing.policy import CALLER_CHOICE
 from lmroute.routing.selectors import choosable
@@ -29,6 +29,23 @@ def decide(policy: CompiledPolicy, attributes: Attributes, facts: Facts = NOTHIN
         return _chosen_by_caller(policy, attributes, facts)
     known = policy.memo.recall(attributes, facts, lambda a, f: _settled(policy, a, f))
     return known if isinstance(known, Decision) else _decision(policy, known, attributes, facts)
+
+
+def cut_short(policy: CompiledPolicy, decision: Decision, attributes: Attributes, facts: Facts) -> Decision:
+    """The last resort of a decision: those who can take the prompt, but not as long an answer as the request allows.
+
+    They were dropped for that, because others may have the room. An answer is seldom as long as it may be, so they are
+    asked before the request is refused.
+    """
+    pinned = facts.pins.get(decision.rule)
+    late = [
+        Considered(c.candidate, despite=c.dropped)
+        for c in decision.considered
+        if c.dropped.startswith(OVERFLOW)
+        and pinned in {None, c.candidate}
+        and fits_but_for_the_answer(policy.option(c.candidate), attributes, facts)
+    ]
+    return Decision(decision.rule, tuple(late), decision.fallback_on)
 
 
 @dataclass(frozen=True, slots=True)

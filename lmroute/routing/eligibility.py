@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lmroute.routing.classes import overflow_at
@@ -73,6 +74,21 @@ def too_small(option: Option, attributes: Attributes, facts: Facts) -> str:
     if window is None or attributes.total_tokens < overflow_at(window):
         return ""
     return f"{OVERFLOW}: {window} tokens (more than {overflow_at(window) - 1} are asked for)"
+
+
+def fits_but_for_the_answer(option: Option, attributes: Attributes, facts: Facts) -> bool:
+    """Whether nothing speaks against a candidate but that its window is too small for an answer as long as allowed."""
+    prompt = replace(attributes, max_output_tokens=0)
+    return (
+        bool(too_small(option, attributes, facts))
+        and not too_small(option, prompt, facts)
+        and not (
+            forbidden(option, attributes)
+            or unable(option.profile, attributes)
+            or option.candidate in facts.throttled
+            or _spent(option, facts)
+        )
+    )
 
 
 def window_of(candidate: Candidate, profile: Profile, facts: Facts) -> int | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lmroute.model import NOTHING_KNOWN, Failure
 from lmroute.routing.attempts import following
-from lmroute.routing.decide import decide
+from lmroute.routing.decide import cut_short, decide
 from lmroute.routing.eligibility import window_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,12 @@ def simulate(
     """
     decision = decide(policy, attributes, facts)
     failed: list[Failed] = []
-    while candidate := following(decision, failed, lambda c: window_of(c, policy.providers[c.provider], facts)):
+
+    def window(candidate: Candidate) -> int | None:
+        return window_of(candidate, policy.providers[candidate.provider], facts)
+
+    late = cut_short(policy, decision, attributes, facts)
+    while candidate := following(decision, failed, window) or following(late, failed, window):
         failure = failures.get(candidate) or failures.get(candidate.provider)
         if failure is None:
             return Simulation(decision, tuple(failed), candidate)

@@ -105,3 +105,10 @@ def test_why_a_model_is_not_offered():
     assert why_not(profile(), "wren", [wren, heron])[0] == "'wren' is an embedding model, it answers no chat"
     assert why_not(profile(), "nobody", [tern, heron]) is None
     assert why_not(profile(), AUTO, []) is None
+
+
+def test_a_server_that_does_not_tell_what_its_models_are():
+    silent = Inventory(Api.PLAIN, (ListedModel("tern"),), problem="its own list of models could not be read: HTTP 500")
+    (one,) = broken(profile(context_window=16384), [AUTO], silent)
+    assert (one.code, one.path) == ("LMR513", ("type",))
+    assert "HTTP 500; windows and what models can do are unknown" in one.message

@@ -157,7 +157,22 @@ def test_a_native_list_that_is_refused_proves_nothing(serve, status):
     server = serve(answer)
     inventory = taken(server.url)
     assert (inventory.api, inventory.is_other) == (Api.PLAIN, False)
+    assert inventory.problem == f"its own list of models could not be read: /api/v1/models answers HTTP {status[:3]}"
     assert paths(server) == ["/v1/models", "/api/v1/models"]
+
+
+@pytest.mark.parametrize(
+    ("body", "why"), [(b'{"models": [{"ty', "the answer is no JSON"), (b" " * 2_100_000, "longer than 2000000 bytes")]
+)
+def test_a_native_list_that_is_cut_off_or_too_long_is_told(serve, body, why):
+    def answer(_connection):
+        is_list = server.heads[-1].split()[1] == b"/v1/models"
+        return [serve.reply(OFFERED) if is_list else serve.reply(body)]
+
+    server = serve(answer)
+    inventory = taken(server.url)
+    assert (inventory.api, inventory.is_other) == (Api.PLAIN, False)
+    assert why in inventory.problem
 
 
 def test_an_old_server_is_known_by_its_greeting(serve):

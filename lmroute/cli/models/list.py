@@ -114,6 +114,8 @@ _ON = "providers.{}.enabled=true"
 def _notes(result: ProbeResult) -> Iterator[str]:
     if not result.listed:
         return
+    if result.inventory.problem:
+        yield f"{result.provider}: {result.inventory.problem}; windows and what models can do are unknown"
     if what := _APIS.get(result.api):
         yield f"{result.provider}: {what}"
     if result.inventory.loads_on_demand is False:

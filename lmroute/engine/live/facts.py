@@ -5,6 +5,7 @@ A sync and an async engine share one ``Live``, and it outlives a change of the p
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Mapping
@@ -60,11 +61,14 @@ class Live:
         self._forgets_at = float("inf")
         self._budgets: Budgets | NoBudgets = NoBudgets()
         self._is_stale, self._holds_until = True, 0.0
+        self._stated: dict[str, int | None] = {}
+        self._told: object = None
         self._facts = Facts(load=_Load(self._slots, self._breakers), latency_ms=MappingProxyType(self._latency_ms))
 
     def adopt(self, policy: CompiledPolicy) -> None:
         """Go by this policy from now on: by its budgets, and without pins to candidates that it does not have."""
         source, profiles = policy.source, policy.providers
+        self._stated = {name: profile.context_window for name, profile in profiles.items()}
         self._budgets = Budgets(source, profiles, self._ledger, self._run) if source.budgets else NoBudgets()
         self.pins.keep({rule.name: {option.candidate for option in rule.options} for rule in policy.rules if rule.pin})
         self._is_stale = True
@@ -77,7 +81,8 @@ class Live:
         """The facts as they are. The same object for as long as nothing changed."""
         if now >= self._forgets_at:
             self._forget_latencies(now)
-        if self._is_stale or now >= self._holds_until or self._facts.windows != self.learnt.windows:
+        learnt = self.learnt
+        if self._is_stale or now >= self._holds_until or self._told != (learnt.windows, learnt.stale_at):
             self._refresh(now)
         return self._facts
 
@@ -160,9 +165,24 @@ class Live:
                     (throttled if reason == THROTTLED else out)[candidate] = reason
                     holds = min(holds, breaker.next_try(now), now + _RECHECK_S)
             self._holds_until = holds
-            known, windows, spent = self._facts, dict(self.learnt.windows), self._budgets.spent()
+            windows = self._windows(now)
+            known, spent = self._facts, self._budgets.spent()
             if (known.out, known.throttled, known.windows, known.spent) != (out, throttled, windows, spent):
                 self._facts = Facts(out, throttled, windows, spent, load=known.load, latency_ms=known.latency_ms)
+
+    def _windows(self, now: float) -> dict[Candidate, int]:
+        """The windows that candidates are judged by, ``_holds_until`` the first of them is stale.
+
+        A stale one speaks against nobody, for the model may have been loaded anew: whoever is sent there looks again.
+        Where it is larger than what the profile states it counts all the same, or that would speak against them.
+        """
+        told, stale_at = dict(self.learnt.windows), dict(self.learnt.stale_at)
+        self._told = (told, stale_at)
+        self._holds_until = min(self._holds_until, *(at for at in stale_at.values() if at > now), math.inf)
+        return {c: w for c, w in told.items() if now < stale_at.get(c, math.inf) or w > self._stated_for(c, w)}
+
+    def _stated_for(self, candidate: Candidate, otherwise: int) -> int:
+        return self._stated.get(candidate.provider) or otherwise
 
 
 class _Load(Mapping[Candidate, int]):

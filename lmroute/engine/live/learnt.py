@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +24,7 @@ class Learnt:
 
     Attributes:
         windows: tokens of prompt and answer together, of the loaded model.
+        stale_at: when a window has to be asked for again, on the monotonic clock; those without hold for good.
         parallel: predictions at once; they share the window.
         staying: candidates whose model is not unloaded when another one is loaded: a person or lmroute loaded it.
         loaded: which models are in memory, by host, however they got there.
@@ -32,10 +34,12 @@ class Learnt:
     parallel: dict[Candidate, int] = field(default_factory=dict)
     staying: set[Candidate] = field(default_factory=set)
     loaded: Loaded = field(default_factory=Loaded)
+    stale_at: dict[Candidate, float] = field(default_factory=dict)
 
-    def note(self, candidate: Candidate, listed: ListedModel | None, *, stays: bool) -> None:
+    def note(self, candidate: Candidate, listed: ListedModel | None, *, stays: bool, until: float = math.inf) -> None:
         """Keep what is told of a candidate's model; ``None`` when it is not in memory."""
         _keep(self.windows, candidate, listed.context_window if listed else None)
+        _keep(self.stale_at, candidate, until if listed else None)  # after the window: no old one seems fresh
         _keep(self.parallel, candidate, listed.parallel if listed else None)
         (self.staying.add if stays else self.staying.discard)(candidate)
 

@@ -49,6 +49,18 @@ def fit(request: Request, profile: Profile) -> tuple[Request, tuple[str, ...]]:
     return request, degraded
 
 
+def within(request: Request, left: int) -> tuple[Request, tuple[str, ...]]:
+    """The request with an answer no longer than what is left of the window, in tokens, and that it was bounded.
+
+    Where nothing is left by the estimate, the server knows better what fits.
+    """
+    asked = request.config.max_tokens
+    if asked is None or not 0 < left < asked:
+        return request, ()
+    note = f"max_tokens {asked} sent as {left}, which is what the prompt leaves of the window"
+    return replace(request, config=replace(request.config, max_tokens=left)), (note,)
+
+
 def spelled(
     request: Request, profile: Profile, reasoning: frozenset[str] | None = None
 ) -> tuple[Request, tuple[str, ...]]:

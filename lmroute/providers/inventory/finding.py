@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lmroute.model import AUTO, LoadMode, Locality
 from lmroute.providers.catalog import TYPES
-from lmroute.providers.lmstudio.names import is_same_model
+from lmroute.providers.lmstudio.names import is_same_model, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,12 +53,52 @@ def not_offered(models: Sequence[ListedModel], name: str, profile: Profile) -> L
     return next((m for m in models if not m.offered and (m.id == name or _is_same(m, name, profile.type))), None)
 
 
+def is_answer(models: Sequence[ListedModel], asked: str, answered: str) -> bool:
+    """Whether LM Studio's answer under one name is from the model asked for under another.
+
+    The list decides. The names do only where the list does not have who answered: it was loaded since.
+    """
+    if asked.casefold() == answered.casefold():
+        return True
+    given = next((m for m in models if m.id == answered), None) or next(
+        (m for m in models if _names(answered, m)), None
+    )
+    if given is None:
+        return is_same_model(asked, answered)
+    return any(_names(asked, m) and m.key.casefold() == given.key.casefold() for m in models)
+
+
 def _leaves(model: ListedModel, profile: Profile) -> bool:
     return model.elsewhere is not None and profile.locality is not Locality.CLOUD
 
 
 def _is_same(listed: ListedModel, asked: str, kind: str) -> bool:
     if TYPES[kind].strict_model:
-        return is_same_model(asked, listed.id) or is_same_model(asked, listed.key)
+        return _names(asked, listed)
     alias = _ALIASES.get(kind)
     return alias is not None and alias.sub("", listed.id) == alias.sub("", asked)
+
+
+def _names(asked: str, listed: ListedModel) -> bool:
+    """Whether a name is one of LM Studio's for this model: its identifier, its key, a copy or a variant of it.
+
+    What stands behind a colon is a copy's number only where the name before it is known; an identifier that people
+    chose may end the same way and be another model.
+    """
+    if asked.casefold() == listed.id.casefold():
+        return True
+    variant = split(asked)[1]
+    if not is_same_model(asked, listed.key):
+        return bool(listed.of) and not variant and split(listed.id)[2] == "" and is_same_model(asked, listed.id)
+    return not variant or _has(listed, variant)
+
+
+def _has(listed: ListedModel, variant: str) -> bool:
+    """Whether a model is there in this variant; where nobody tells any, it may be."""
+    if listed.variants:
+        return any(split(name)[1] == variant for name in listed.variants)
+    return listed.quantization is None or _bare(listed.quantization) == _bare(variant)
+
+
+def _bare(quantization: str) -> str:
+    return re.sub(r"[^0-9a-z]", "", quantization.casefold())

@@ -40,7 +40,8 @@ def detailed(line: Line, offered: Sequence[ListedModel]) -> Inventory | None:
             listed = [model for entry in named(entries, name) for model in read(entry, entry[name])]
             return Inventory(api, merged(offered, listed), answers={schema: reply.body})
         if proves_nothing(reply):
-            return Inventory(Api.PLAIN, tuple(offered))
+            said = f"its own list of models could not be read: {path} answers HTTP {reply.status}"
+            return Inventory(Api.PLAIN, tuple(offered), problem=said)
         if UNKNOWN_PATH in message_of(reply.body).lower():
             is_lmstudio = True
     is_lmstudio = is_lmstudio or mapping(line.ask_root(GREETING).body).get("lmstudio") is True
@@ -75,6 +76,7 @@ def _read_v1(entry: dict[str, Any], key: str) -> Iterator[ListedModel]:
         vision=told(able.get("vision")),
         reasoning=_options(able.get("reasoning")),
         quantization=word(quantization.get("name")),
+        variants=_variants(entry),
         format=word(entry.get("format")),
         size_bytes=tokens(entry.get("size_bytes")),
     )
@@ -107,6 +109,12 @@ def _read_v0(entry: dict[str, Any], key: str) -> Iterator[ListedModel]:
         quantization=word(entry.get("quantization")),
         format=word(entry.get("compatibility_type")),
     )
+
+
+def _variants(entry: dict[str, Any]) -> tuple[str, ...]:
+    names = entry.get("variants")
+    told = names if isinstance(names, list) else [entry.get("selected_variant")]
+    return tuple(one_line(name) for name in told if isinstance(name, str))
 
 
 def _options(reasoning: object) -> tuple[str, ...] | None:

@@ -44,6 +44,7 @@ class ListedModel:
         max_context_window: tokens that it could take at most.
         reasoning: the settings of reasoning that it takes; ``None`` when it exposes none.
         parallel: predictions at once.
+        variants: those that are on disk, as ``key@quant``; empty where nobody says.
         ttl_s: seconds until it is unloaded, if it idles. LM Studio tells them of what it loaded for a request.
     """
 
@@ -60,6 +61,7 @@ class ListedModel:
     parallel: int | None = None
     ttl_s: float | None = None
     quantization: str | None = None
+    variants: tuple[str, ...] = ()
     format: str | None = None
     size_bytes: int | None = None
     elsewhere: str | None = None
@@ -82,12 +84,14 @@ class Inventory:
 
     Attributes:
         is_other: whether a server answered that is not of the type asked for.
+        problem: why its own list could not be read, so that little is known; empty when it could, or there is none.
         answers: the bodies that this was read from, by the name of their schema in ``schemas/lmstudio``.
     """
 
     api: Api
     models: tuple[ListedModel, ...] = ()
     is_other: bool = False
+    problem: str = ""
     answers: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lmroute.providers.http import OK_STATUSES, WIRE_ERRORS, Reply, Unreadable
+from lmroute.providers.http import OK_STATUSES, WIRE_ERRORS, Reply, Unreadable, describe
 from lmroute.providers.inventory import llamacpp, lmstudio, ollama, vllm
 from lmroute.providers.inventory.models import Api, Inventory
+from lmroute.redact import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,5 +45,8 @@ def take(line: Line, trace: Callable[[str, dict[str, Any]], None] | None = None)
         return plain, reply
     try:
         return ask_more(line, offered) or replace(plain, is_other=True), reply
-    except (*WIRE_ERRORS, Unreadable):
-        return plain, reply
+    except WIRE_ERRORS as error:
+        problem = describe(error)
+    except Unreadable as error:
+        problem = str(error)
+    return replace(plain, problem=one_line(f"its own list of models could not be read: {problem}")), reply

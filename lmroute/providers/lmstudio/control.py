@@ -119,6 +119,8 @@ def listed(line: Line) -> Inventory:
         raise ProviderUnavailable(
             f"what answers at {line.root} is not LM Studio\n  help: check providers.{line.profile.id}.endpoint"
         )
+    if inventory.problem:
+        raise ProviderUnavailable(f"{line.root}: {inventory.problem}\n  help: try again")
     if inventory.api is not Api.LMSTUDIO_V1:
         raise ProviderUnavailable(f"{line.root} cannot be told to load or unload: {TOO_OLD}")
     return inventory

@@ -91,4 +91,11 @@ ROWS = (
         "know, or a program that imitates LM Studio. What is read from such a list may be wrong; please report it.",
         of_server=True,
     ),
+    Rule(
+        "LMR513", _WARNING, "a server does not tell what its models are",
+        "Beside the list of names that every server has, the one of its own, which tells what is loaded, with "
+        "which window, and what it can do, was refused, cut off or too slow. Calls are served, but nothing that "
+        "the profile promises could be checked.",
+        of_server=True,
+    ),
 )  # fmt: skip
