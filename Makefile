@@ -9,12 +9,13 @@ ARGS ?=
 # The server that `make compat` asks; without one, lmroute's emulator in every release that it imitates.
 COMPAT = $(if $(ENDPOINT),--endpoint "$(ENDPOINT)") $(if $(ALLOW),--allow "$(ALLOW)") $(if $(TOKEN_ENV),--token-env "$(TOKEN_ENV)")
 
-# A worker for each core; tests that share something expensive go to the same one.
-WORKERS = -n auto --maxprocesses 4 --dist loadgroup
+# A worker for each core, a file to one worker: what its tests share is made once. In the order of the files, so that
+# the few long tests do not come last.
+WORKERS = -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # The tests start some hundred Pythons, each of which would compile lmroute anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test test-fast coverage compat lint format schemas bench clean
+.PHONY: help run test test-fast compat lint format schemas bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -23,16 +24,12 @@ help: ## this list
 run: $(VENV)/.installed ## the main job: classify example sentences, by LM Studio if it is there, else by the embedded model
 	@$(BIN)/python run.py $(ARGS)
 
-test: $(VENV)/.installed-dev ## every test
+test: $(VENV)/.installed-dev ## every test; with COVERAGE=1 also the lines they cover, in half as much time again
 	@echo "== tests"
-	@$(BIN)/python -m pytest $(WORKERS)
+	@$(BIN)/python -m pytest $(WORKERS) $(if $(COVERAGE),--cov --cov-report=term)
 
 test-fast: $(VENV)/.installed-dev ## the tests that need neither the model nor seconds
 	@$(BIN)/python -m pytest $(WORKERS) -m "not slow"
-
-coverage: $(VENV)/.installed-dev ## every test, and the lines they cover: twice the time, so once, in CI
-	@echo "== tests, with coverage"
-	@$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term
 
 compat: $(VENV)/.installed-dev ## LM Studio's contract against a server: ENDPOINT=http://127.0.0.1:1234 [ALLOW=generate,load] [TOKEN_ENV=LM_API_TOKEN]
 	@$(BIN)/python -m pytest tests/compat -q -rN --no-header -m "not slow" $(COMPAT)

@@ -22,12 +22,12 @@ settings.register_profile("lmroute", deadline=None, derandomize=os.environ.get("
 settings.load_profile("lmroute")
 
 
-def pytest_configure():
+def pytest_configure(config):
     """Tracing Hydra for coverage takes twice as long as composing, and of ours it runs ``config/repository`` only.
 
     Which has a test that asks it directly.
     """
-    if sys.gettrace():
+    if config.pluginmanager.hasplugin("_cov"):  # which begins to trace later than this, in a worker
         for name in ("load_configuration", "compute_defaults_list"):
             setattr(ConfigLoaderImpl, name, _untraced(getattr(ConfigLoaderImpl, name)))
 

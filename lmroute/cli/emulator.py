@@ -119,12 +119,12 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         split=arguments.split,
         script=read_script(arguments.script) if arguments.script else (),
         clock="manual" if arguments.manual_clock else "real",
-        load_config=LoadConfig(arguments.context_length, arguments.parallel),
         load_seconds=arguments.load_seconds,
         ttl_s=arguments.ttl,
         faults=read_faults(dict(map(fault_option, arguments.fault or ()))),
     )
-    return replace(settings, loaded=_loaded(arguments, settings.on_disk))
+    config = LoadConfig(arguments.context_length, arguments.parallel)
+    return replace(settings, loaded=_loaded(arguments, settings.on_disk), load_config=config)
 
 
 def _loaded(arguments: argparse.Namespace, models: Sequence[Model]) -> tuple[Loaded, ...] | None:
@@ -138,7 +138,9 @@ def _loaded(arguments: argparse.Namespace, models: Sequence[Model]) -> tuple[Loa
 
 
 def _one_loaded(text: str, models: Sequence[Model]) -> Loaded:
-    key, _, identifier = text.rpartition("@")
+    key, at, identifier = text.rpartition("@")
+    if at and not identifier.strip():
+        raise LmrouteError(f"--load {text}: nothing follows the @; write MODEL@ID, or MODEL alone")
     for name, called in ((text, ""), (key, identifier)):  # a name may have an @ of its own, as in key@q4_k_m
         for model in models:
             if model.answers_to(name):

@@ -11,13 +11,15 @@ anybody, and 'lmroute lock --check' tells which rules a changed server leaves wi
 It loads no model and costs no token. LM Studio is sent six small requests, three of them empty, to see which of its
 APIs it has; each of them leaves a line in its log, those that it refuses as an error.
 
-Exit codes: 0 good, 1 a server does not answer or (--check) is not what was locked, 2 wrong usage or no lock to check.
+Exit codes: 0 good, 1 a server does not answer or (--check) is not what was locked or never was, 2 wrong usage or no
+lock to check.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
     reading = None if arguments.fresh else read(path)
     if arguments.check and reading is None:
         raise LmrouteError(f"{path}: there is nothing to check yet\n  help: write it: lmroute lock")
-    lock = _usable(reading)
+    lock = _usable(reading, tuple(arguments.overrides))
     taken = _take(checked.stack, profiles)
     if arguments.check:
         return _check(checked, lock, taken, arguments)
@@ -104,14 +106,14 @@ def _asked(stack: Stack, *, everybody: bool) -> list[Profile]:
     return profiles
 
 
-def _usable(reading: Reading | None) -> Lock:
+def _usable(reading: Reading | None, overrides: tuple[str, ...]) -> Lock:
     """The lock there is, an empty one if there is none. Raises ConfigError when it cannot be read."""
     from lmroute.lock import Lock  # noqa: PLC0415  see _run
 
     if reading is None:
         return Lock()
     if reading.lock is None:
-        raise ConfigError(reading.findings)
+        raise ConfigError([replace(finding, overrides=overrides) for finding in reading.findings])
     return reading.lock
 
 
@@ -124,12 +126,14 @@ def _take(stack: Stack, profiles: Sequence[Profile]) -> Taken:
 
 def _write(before: Lock, taken: Taken, arguments: argparse.Namespace) -> int:
     from lmroute.config.paths import shown  # noqa: PLC0415  see _run
-    from lmroute.lock import Lock, dump, place  # noqa: PLC0415
+    from lmroute.lock import dump, place, renewed  # noqa: PLC0415
     from lmroute.scaffold.writing import write  # noqa: PLC0415
 
     path = place()
-    if is_whole := arguments.keep or not taken.silent:
-        write(path, dump(Lock({**before.providers, **taken.found})), "lmroute lock")
+    is_complete = not (taken.silent or taken.unreadable)
+    if is_whole := arguments.keep or is_complete:
+        again = f"lmroute lock{' --fresh' if arguments.fresh else ''}"
+        write(path, dump(renewed(before, taken.found)), f"say '{again}' again")
     kept = sorted(set(before.providers) - set(taken.found)) if is_whole else []
     _complain(taken, kept if is_whole else None)
     if arguments.json:
@@ -138,26 +142,32 @@ def _write(before: Lock, taken: Taken, arguments: argparse.Namespace) -> int:
     elif is_whole:
         told = _listed(f"{name} ({_models(len(taken.found[name].models))})" for name in sorted(taken.found))
         emit(f"{shown(path)}: {told or 'nobody new'}{f'; kept as it was: {_listed(kept)}' if kept else ''}\n")
-    return int(bool(taken.silent) and not arguments.keep)
+    return int(not is_whole)
 
 
 def _complain(taken: Taken, kept: Sequence[str] | None) -> None:
-    """Say on stderr who does not answer, and what becomes of its entry; ``kept`` is ``None`` if nothing is written."""
-    for name, result in taken.silent.items():
-        print(f"{name}: {result.message}", file=sys.stderr)
-        if result.fix:
-            print(f"  help: {result.fix}", file=sys.stderr)
+    """Say on stderr who told nothing, and what becomes of its entry; ``kept`` is ``None`` if nothing is written."""
+    for name, (why, fix) in _complaints(taken).items():
+        print(f"{name}: {why}", file=sys.stderr)
+        if fix:
+            print(f"  help: {fix}", file=sys.stderr)
         if kept is not None:
             print(f"  {'what was locked before is kept' if name in kept else 'it is left out'}", file=sys.stderr)
-    if taken.silent and kept is None:
+    if kept is None:
         print(f"nothing is written{'; --keep writes what the others told' if taken.found else ''}", file=sys.stderr)
+
+
+def _complaints(taken: Taken) -> dict[str, tuple[str, str]]:
+    """Why each provider told nothing that could be locked, and what to do about it."""
+    silent = {name: (result.message, result.fix) for name, result in taken.silent.items()}
+    return silent | {name: (why, "try again") for name, why in taken.unreadable.items()}
 
 
 def _check(checked: Checked, lock: Lock, taken: Taken, arguments: argparse.Namespace) -> int:
     from lmroute.lock.drift import compare  # noqa: PLC0415  see _run
 
     silent = {name: result.message for name, result in taken.silent.items()}
-    drift = compare(checked.stack, lock, taken.found, silent)
+    drift = compare(checked.stack, lock, taken.found, silent, taken.unreadable)
     failed = drift.fails(strict=arguments.strict)
     if arguments.json:
         _emit_json(_document(checked, drift, taken, compatible=not failed))
@@ -194,14 +204,16 @@ def _document(checked: Checked, drift: Drift, taken: Taken, *, compatible: bool)
         "unproved": drift.unproved or None,
         "silent": _silent(taken),
         "unlocked": list(drift.unlocked),
+        "unasked": list(drift.unasked),
     }
 
 
 def _silent(taken: Taken) -> list[dict[str, Any]]:
-    return [
-        {"provider": name, "state": result.state, "errorCode": result.error_code, "message": result.message}
-        for name, result in taken.silent.items()
-    ]
+    from lmroute.providers.probe import State  # noqa: PLC0415  see _run
+
+    told = [(name, result.state, result.error_code, result.message) for name, result in taken.silent.items()]
+    told += [(name, State.DEGRADED, None, why) for name, why in taken.unreadable.items()]
+    return [dict(zip(("provider", "state", "errorCode", "message"), each, strict=True)) for each in told]
 
 
 def _emit_json(document: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import islice
 from math import prod
@@ -237,7 +237,8 @@ def _complaining(overrides: tuple[str, ...], *, sweep: bool = False) -> Iterator
     except LmrouteError:
         raise
     except Exception as error:  # noqa: BLE001  on odd input all of them let TypeErrors and assertions escape
-        raise ConfigError(refused(error, overrides, _loader(), _load, sweep=sweep)) from None
+        found = refused(error, overrides, _loader(), _load, sweep=sweep)
+        raise ConfigError([replace(finding, overrides=overrides) for finding in found]) from None
 
 
 def _load(overrides: Sequence[str]) -> DictConfig:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import HTMLResponse
+from starlette.requests import ClientDisconnect
+from starlette.responses import HTMLResponse, Response
 
 from lmroute.emulator import refusals
 from lmroute.emulator.auth import Gate
+from lmroute.emulator.control import astray
 from lmroute.emulator.house import House
-from lmroute.emulator.journal import Recorder
+from lmroute.emulator.journal import Recorder, is_control
 from lmroute.emulator.refusals import Refused
 from lmroute.emulator.routes import routes
 from lmroute.emulator.state import State
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from lmroute.emulator.backends import Backend
     from lmroute.emulator.clock import Clock
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 
 def create_app(settings: Settings, backend: Backend, clock: Clock | None = None) -> Starlette:
-    """The emulator as an ASGI application, which closes ``backend`` when it shuts down."""
+    """The emulator as an ASGI application, which closes ``backend`` when it shuts down.
+
+    Its ``state.house`` is the ``House`` that it serves.
+    """
     house = House(settings, State(settings, clock), backend)
 
     @asynccontextmanager
@@ -46,9 +50,16 @@ def create_app(settings: Settings, backend: Backend, clock: Clock | None = None)
             Middleware(FaultyWire, state=house.state),
             *([Middleware(Gate, tokens=settings.tokens)] if settings.require_auth else []),
         ],
-        exception_handlers={404: _unexpected, 405: _unexpected, Refused: _refused, Exception: _crashed},
+        exception_handlers={
+            404: _unexpected,
+            405: _unexpected,
+            Refused: _refused,
+            ClientDisconnect: _gone,
+            Exception: _crashed,
+        },
         lifespan=lifespan,
     )
+    app.state.house = house
     app.router.redirect_slashes = False  # LM Studio has no redirects
     return app
 
@@ -59,8 +70,14 @@ def _refused(_request: Request, error: Exception) -> Response:
     return json_response(error.body, error.status)
 
 
-def _unexpected(request: Request, _error: Exception) -> Response:
+def _unexpected(request: Request, error: Exception) -> Response:
+    if is_control(request.scope["path"]):
+        return astray(request, error)
     return _refused(request, refusals.unexpected_endpoint(request.method, request.scope["path"]))
+
+
+def _gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # nobody hears it
 
 
 def _crashed(_request: Request, _error: Exception) -> Response:

@@ -10,6 +10,8 @@ from typing import Protocol
 
 _SETTLING_TURNS = 20
 """Turns of the event loop in which those who were waiting may act before time goes on."""
+LONGEST_S = 10**9
+"""The longest time in seconds that anything here may take, thirty years: sums of such times stay finite and exact."""
 
 
 class Clock(Protocol):

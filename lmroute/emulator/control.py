@@ -10,17 +10,18 @@ import ipaddress
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from lmroute.emulator import loads, native, native_downloads, refusals
-from lmroute.emulator.clock import ManualClock
+from lmroute.emulator.clock import LONGEST_S, ManualClock
 from lmroute.emulator.faults import read_faults
 from lmroute.emulator.house import House, Row
 from lmroute.emulator.instances import LoadConfig
-from lmroute.emulator.journal import CONTROL_PATH
+from lmroute.emulator.journal import CONTROL_PATH, is_control
 from lmroute.emulator.native import Field
 from lmroute.emulator.page import page
-from lmroute.emulator.requests import read_object
+from lmroute.emulator.requests import json_object
 from lmroute.emulator.snapshot import snapshot
 from lmroute.emulator.state import Load, LoadFailed
 from lmroute.emulator.wire import json_response
@@ -39,11 +40,13 @@ _LOAD = {
     "identifier": Field(("string",)),
     "context_length": Field(("integer",), least=1),
     "parallel": Field(("integer",), least=1),
-    "ttl_s": Field(("integer",), least=1),
+    "ttl_s": Field(("integer",), least=1, most=LONGEST_S),
 }
 _UNLOAD = {"instance_id": Field(("string",), required=True)}
 _DOWNLOAD = {"model": Field(("string",), required=True)}
-_CLOCK = {"advance_s": Field(("integer", "number"), required=True, least=0)}
+_CLOCK = {"advance_s": Field(("integer", "number"), required=True, least=0, most=LONGEST_S)}
+_MOST_BYTES = 1_000_000
+"""The longest body that a switch reads."""
 _NO_MANUAL_CLOCK = (
     "this emulator goes by the machine's clock; start it with --manual-clock, or Settings(clock='manual'), "
     "to advance it"
@@ -66,7 +69,8 @@ def rows(house: House) -> list[Row]:
         async def switched(request: Request) -> Response:
             _guard(request)
             try:
-                await action(await read_object(request) if await request.body() else {})
+                body = await _read(request)
+                await action(json_object(body) if body else {})
             except LmrouteError as error:
                 raise refusals.text(str(error)) from error
             return json_response(snapshot(house))
@@ -83,6 +87,21 @@ def rows(house: House) -> list[Row]:
         Row("POST", f"{CONTROL_PATH}/unload", switch(actions.unload)),
         Row("POST", f"{CONTROL_PATH}/download", switch(actions.download)),
     ]
+
+
+def astray(request: Request, error: Exception) -> Response:
+    """The answer to a request below ``/lmroute-emulator`` that no row answers: 405 with ``Allow``, or 404.
+
+    LM Studio's way, an error with status 200, is for LM Studio's paths only.
+    """
+    path = request.scope["path"]
+    if isinstance(error, HTTPException) and error.headers:  # only a 405 has some
+        methods = ", ".join(sorted(error.headers["Allow"].split(", ")))
+        answer = json_response({"error": f"{path} takes {methods}, not {request.method}"}, 405)
+        answer.headers["Allow"] = methods
+        return answer
+    known = ", ".join(route.path for route in request.app.routes if is_control(route.path))
+    return json_response({"error": f"the control endpoint has no {path}; there are {known}"}, 404)
 
 
 class _Actions:
@@ -109,6 +128,8 @@ class _Actions:
     async def load(self, body: dict[str, Any]) -> None:
         """As ``lms load``, which can say more than ``/api/v1/models/load``."""
         asked = native.check(body, _LOAD)
+        if not asked.get("identifier", "any").strip():
+            raise LmrouteError("'identifier' is empty; give a name, or leave it out for the model's key")
         model = loads.find(self._house, asked["model"])
         config = LoadConfig(asked.get("context_length"), asked.get("parallel"))
         how = Load(config, asked.get("identifier", ""), asked.get("ttl_s"))
@@ -130,6 +151,15 @@ class _Actions:
             self._state.downloads.start(model, self._state.faults)
 
 
+async def _read(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise refusals.text(f"the body is longer than {_MOST_BYTES} bytes; no switch needs as much", 413)
+    return body
+
+
 def _guard(request: Request) -> None:
     """Keep pages of other sites out, also those whose name was made to point here.
 
@@ -139,8 +169,21 @@ def _guard(request: Request) -> None:
     host, origin = request.headers.get("host", ""), request.headers.get("origin")
     if not _is_loopback(host):
         raise refusals.text(f"the control endpoint serves this machine only; call it as 127.0.0.1, not '{host}'", 403)
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and not _is_same_server(origin, host):
         raise refusals.text("the control endpoint takes no requests from pages of other sites", 403)
+
+
+def _is_same_server(origin: str, host: str) -> bool:
+    """Whether a page of ``origin`` is the emulator's own: this machine has several names, each with the same port."""
+    scheme, _, netloc = origin.partition("://")
+    return scheme == "http" and _is_loopback(netloc) and _port(netloc) == _port(host)
+
+
+def _port(host: str) -> int | None:
+    try:
+        return urlsplit(f"//{host}").port or 80
+    except ValueError:
+        return None
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
+from lmroute.emulator.clock import LONGEST_S
 from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:
@@ -68,8 +69,10 @@ class Faults:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise LmrouteError(f"fault '{name}' must be at least {least}, not {value}")
-        if self.keep_alive_s is not None and self.keep_alive_s <= 0:
-            raise LmrouteError(f"fault 'keep_alive_s' must be more than 0 seconds, not {self.keep_alive_s}")
+        if self.keep_alive_s is not None and not 0 < self.keep_alive_s <= LONGEST_S:
+            raise LmrouteError(
+                f"fault 'keep_alive_s' must be more than 0 seconds and at most {LONGEST_S}, not {self.keep_alive_s}"
+            )
         for name, known in _CHOICES.items():
             if getattr(self, name) not in {"", *known}:
                 raise LmrouteError(f"fault '{name}' must be one of {', '.join(known)}, not '{getattr(self, name)}'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from lmroute.emulator.faults import NONE
 from lmroute.emulator.journal import CONTROL_PATH
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ def _tables(state: dict[str, Any]) -> Iterable[str]:
         ("Job", "Model", "Status", "Bytes"),
         [(j["job_id"], j["model"], j["status"], j["downloaded_bytes"]) for j in state["downloads"]],
     )
-    yield _table(
-        "Faults", ("Fault", "Value"), [(k, v) for k, v in state["faults"].items() if v not in (None, False, "")]
-    )
+    yield _table("Faults", ("Fault", "Value"), [(k, v) for k, v in state["faults"].items() if v != getattr(NONE, k)])
     yield _table(
         "Recent requests, newest first",
         ("Method", "Path", "Status"),

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from lmroute.emulator.backends.scripted import ScriptedModel
 from lmroute.emulator.catalog import EMBEDDED
@@ -40,7 +40,7 @@ _START_S = 30
 
 
 class _Server(uvicorn.Server):
-    """Hangs up when it is to stop: an endless answer takes that for a client that went away.
+    """Hangs up when it is to stop: an endless answer takes that for a client that went away. Loads are cancelled.
 
     uvicorn by itself would wait for it, then cancel it and log that as a crash.
     """
@@ -48,6 +48,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in self.server_state.connections:
             connection.transport.close()
+        cast("Starlette", self.config.app).state.house.state.cancel_loads()
         await asyncio.sleep(0)  # idle ones are gone then; for those that are not, uvicorn waits tenths of a second
         await super().shutdown(sockets)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lmroute.emulator import catalog
 from lmroute.emulator.catalog import Kind, Model
+from lmroute.emulator.clock import LONGEST_S
 from lmroute.emulator.faults import Faults
 from lmroute.emulator.instances import LoadConfig
 from lmroute.emulator.versions import API_TOKENS, NEWEST, Version
@@ -125,12 +126,17 @@ class Settings:
 
     def __post_init__(self) -> None:
         keys = [model.key.lower() for model in self.on_disk]
+        if not all(map(str.strip, keys)):
+            raise LmrouteError("a model has no name; give each one a key, as in mine/small")
         _refuse_twice("model", keys)
         _refuse_twice("identifier", [loaded.id for loaded in self.in_memory])
         for loaded in self.in_memory:
             if loaded.key.lower() not in keys:
                 raise LmrouteError(f"'{loaded.key}' cannot be loaded: it is not among the models {', '.join(keys)}")
         _refuse_less(self)
+        _refuse_wider(self)
+        if len({token.secret.reveal() for token in self.tokens}) < len(self.tokens):
+            raise LmrouteError("two of the API tokens are the same; a read-only one needs a value of its own")
         if self.split is not None and self.split < 1:
             raise LmrouteError(f"split must be at least 1 byte, not {self.split}")
         if self.require_auth and not self.version.has(API_TOKENS):
@@ -156,8 +162,6 @@ class Settings:
 def _refuse_less(settings: Settings) -> None:
     window, parallel = settings.load_config.context_length, settings.load_config.parallel
     numbers = {
-        "ttl_s": (settings.ttl_s, 1),
-        "load_seconds": (settings.load_seconds, 0),
         "context_length": (window, 1),
         "parallel": (parallel, 1),
         "memory_bytes": (settings.memory_bytes, 0),
@@ -166,6 +170,22 @@ def _refuse_less(settings: Settings) -> None:
     for name, (value, least) in numbers.items():
         if value is not None and value < least:
             raise LmrouteError(f"{name} must be at least {least}, not {value}")
+    for name, seconds, least in (("ttl_s", settings.ttl_s, 1), ("load_seconds", settings.load_seconds, 0)):
+        if not least <= seconds <= LONGEST_S:  # so that NaN is refused, too
+            raise LmrouteError(f"{name} must be at least {least} and at most {LONGEST_S} seconds, not {seconds}")
+
+
+def _refuse_wider(settings: Settings) -> None:
+    """Refuse a window that a model in memory cannot have. An embedding model gets what it can of the common one."""
+    models = {model.key.lower(): model for model in settings.on_disk}
+    for loaded in settings.in_memory:
+        model = models[loaded.key.lower()]
+        common = settings.load_config if model.kind is Kind.LLM else LoadConfig()
+        window = (loaded.config or common).context_length
+        if window is not None and window > model.max_context_length:
+            raise LmrouteError(
+                f"context_length {window} is more than {model.key} can take; give at most {model.max_context_length}"
+            )
 
 
 def _refuse_twice(what: str, names: list[str]) -> None:

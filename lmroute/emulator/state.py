@@ -70,18 +70,22 @@ class State:
     def reset(self) -> None:
         """Be as at the start. What is being answered ends as if its model were unloaded; time goes on."""
         self._drop(self._instances, kill=True)
-        for task in self._loading.values():
-            task.cancel()
+        self.cancel_loads()
         self.downloads.stop()
         self.conversations.clear()
         self.models[:] = self._settings.on_disk
         self.faults = self._settings.faults
-        self._loading = {}
         by_key = {model.key.lower(): model for model in self.models}
         self._instances = [
             self._instance(loaded.id, by_key[loaded.key.lower()], Load(loaded.config or AS_USUAL))
             for loaded in self._settings.in_memory
         ]
+
+    def cancel_loads(self) -> None:
+        """End the loads that are under way; those who wait for them get ``LoadFailed``."""
+        for task in self._loading.values():
+            task.cancel()
+        self._loading = {}
 
     @property
     def lists_downloaded(self) -> bool:
@@ -153,8 +157,14 @@ class State:
         # A task of its own: the load goes on when the client that asked for it goes away.
         task = asyncio.get_running_loop().create_task(self._load(name, model, how, faults))
         self._loading[name] = task
-        task.add_done_callback(lambda done: self._loading.get(name) is done and self._loading.pop(name))
+        task.add_done_callback(lambda done: self._loaded(name, done))
         return task
+
+    def _loaded(self, name: str, task: asyncio.Task[Instance]) -> None:
+        if self._loading.get(name) is task:
+            del self._loading[name]
+        if not task.cancelled():
+            task.exception()  # seen, even if nobody waits for the model any more
 
     async def _load(self, name: str, model: Model, how: Load, faults: Faults) -> Instance:
         if how.jit:

@@ -101,7 +101,9 @@ class LogicalCall:
         raise self._ended(self._last_word() if self._errors else refusal(self._choice, self._routing.name))
 
     def failed(self, attempt: Try, error: lm15.LM15Error) -> None:
-        """Note that an attempt failed."""
+        """Note that an attempt failed; that its window turned out to be too small is a reason to decide anew."""
+        if isinstance(error, verdicts.PromptTooLongError) and self._choice.decides_against(attempt.candidate):
+            return  # nothing was sent, and others may have the room, whatever failures the rule lets fall back
         failure = verdicts.classify(error)
         now = time.monotonic()
         if failure is not Failure.GUARANTEE:
@@ -115,7 +117,7 @@ class LogicalCall:
 
     def begun(self, attempt: Try) -> None:
         """Note that the caller gets to see what this candidate answers: from here on nobody else will."""
-        attempt.turn.answered()
+        attempt.turn.answered(streams=self._choice.attributes.stream)
         if self._first_of is not None:
             self._first_of.bind(self._choice.decision.rule, attempt.candidate)
 
@@ -190,13 +192,13 @@ class LogicalCall:
         turn = live.turn(candidate, self._choice.profile(candidate), self._choice.attributes.total_tokens)
         attempt = None
         try:
-            for pause in turn.waits(self._deadline):
+            for pause in turn.waits(self._deadline, lambda: self._choice.has_others(candidate, self._failed())):
                 has_waited = True
                 yield from self._waiting(pause)
             if not has_waited or self._choice.still_has(candidate, self._failed()):
                 yield (attempt := self._try(candidate, turn, paid))
         except NoSlotError as error:
-            self._note_failure(candidate, 0.0, Failure.TIMEOUT, lm15.TimeoutError(str(error)))
+            self._note_failure(candidate, 0.0, Failure.TIMEOUT, verdicts.own(lm15.TimeoutError(str(error))))
         finally:
             turn.end()
             if attempt is None or not attempt.is_over:
@@ -251,7 +253,7 @@ class LogicalCall:
         degraded: tuple[str, ...] = (),
     ) -> None:
         self._errors.append(error)
-        message = verdicts.unquoted(verdicts.one_line(error), self._request)
+        message = verdicts.recorded(error)
         self._attempts.append(Attempt(candidate, elapsed_ms, failure=failure, message=message, degraded=degraded))
 
     def _ended(self, error: lm15.LM15Error) -> lm15.LM15Error:

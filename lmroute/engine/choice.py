@@ -68,6 +68,10 @@ class Choice:
             first = first or candidate
         return first
 
+    def has_others(self, candidate: Candidate, failed: Sequence[Failed]) -> bool:
+        """Whether somebody who was decided on could be asked in place of a candidate whose turn does not come."""
+        return next(remaining(self.decision, [*failed, (candidate, Failure.TIMEOUT)], self._window), None) is not None
+
     def still_has(self, candidate: Candidate, failed: Sequence[Failed]) -> bool:
         """Decide anew for one whose turn was waited for: whether it may still be asked.
 
@@ -82,6 +86,11 @@ class Choice:
             return True
         is_last_resort = self._was_doubted(own) or candidate in self._late().candidates
         return is_last_resort and next(remaining(self.decision, failed, self._window), None) is None
+
+    def decides_against(self, candidate: Candidate) -> bool:
+        """Decide anew by what was learnt of a candidate meanwhile: whether it may not be asked any more."""
+        self.decide()
+        return candidate not in self.decision.candidates
 
     def resting(self, failed: Mapping[Candidate, lm15.LM15Error]) -> tuple[Candidate, float] | None:
         """When nobody is left: who asked for a pause that ends first, and when that is.

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from dspy import lm15
 
+from lmroute.engine.verdicts import own
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -87,4 +89,5 @@ def understood(exchange: Exchange) -> Iterator[None]:
     except _WHATEVER_AN_ANSWER_BREAKS as error:
         if not exchange.replied:
             raise
-        raise lm15.ProviderError(f"malformed answer ({type(error).__name__}: {error})") from error
+        kind = type(error).__name__
+        raise own(lm15.ProviderError(f"malformed answer ({kind}: {error})"), f"malformed answer ({kind})") from error

@@ -18,7 +18,7 @@ from lmroute.engine.replies import Mending
 from lmroute.engine.request.attributes import estimate_tokens
 from lmroute.engine.shaping import spelled
 from lmroute.engine.trace import noted
-from lmroute.engine.verdicts import ModelSubstitutedError, advised, classify, refine
+from lmroute.engine.verdicts import ModelSubstitutedError, PromptTooLongError, advised, classify, refine
 from lmroute.model import AUTO, Failure, Profile
 from lmroute.providers import dialing, lmstudio
 from lmroute.providers.catalog import TYPES, Dialect
@@ -87,7 +87,7 @@ class Provider:
         """Resolve the model and set the clocks. May block while a server or model is made ready.
 
         Raises:
-            lm15.ContextLengthError: the server tells a window that the prompt does not fit into.
+            PromptTooLongError: the server tells a window that the prompt does not fit into.
         """
         place = self.readiness.place()
         target = self.readiness.target(request.model, place)
@@ -194,7 +194,7 @@ def _must_fit(request: Request, target: Target, profile: Profile) -> None:
         return
     tokens = estimate_tokens(request)
     if tokens >= overflow_at(target.window):
-        raise lm15.ContextLengthError(
+        raise PromptTooLongError(
             f"the prompt has about {tokens} tokens, and the window of {target.model} is {target.window}",
             provider=profile.id,
         )

@@ -18,7 +18,7 @@ from dspy import lm15
 from lmroute import secrets
 from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.stock import Stock, Target
-from lmroute.engine.verdicts import NotReadyError
+from lmroute.engine.verdicts import NotReadyError, own
 from lmroute.errors import LmrouteError, MissingExtra, ModelMissing, SecretError, ServerUnreachable, TokenRefused
 from lmroute.model import Candidate
 from lmroute.providers import catalog, dialing
@@ -33,6 +33,9 @@ T = TypeVar("T")
 OnFetch: TypeAlias = "Callable[[Fetch], None]"
 """Told how far the fetch of the embedded weights is, while one is under way."""
 
+_SETTLING, _SETTLING_S = 0.25, 1.0
+"""A question that failed is not asked again for this part of the time it took, and no longer than that many seconds:
+those who waited for their turn at the host meanwhile would wait for the same silence, one after the other."""
 _EMBEDDED_WINDOW = 4096  # tokens; enough for prompts of a page, small enough for any machine
 
 _AS_LM15: tuple[tuple[type[LmrouteError], type[lm15.LM15Error]], ...] = (
@@ -43,6 +46,25 @@ _AS_LM15: tuple[tuple[type[LmrouteError], type[lm15.LM15Error]], ...] = (
     (ModelMissing, lm15.UnsupportedModelError),
     (LmrouteError, NotReadyError),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A question that came to nothing.
+
+    Attributes:
+        about: what was asked for.
+        until: who comes until then, on the monotonic clock, has waited for it: for the lock, or for a turn at the host.
+    """
+
+    about: str
+    until: float
+    kind: type[lm15.LM15Error]
+    says: str
+
+    def answers(self, about: str, came: float) -> bool:
+        """Whether somebody who came at this time need not ask; a silent server is silent about all of its models."""
+        return came <= self.until and (self.about == about or self.kind is lm15.TransportError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +99,7 @@ class Readiness:
         self._learnt = learnt or Learnt()
         self._stock = Stock(profile, self._learnt)
         self._lock, self._asking = threading.Lock(), threading.Lock()
+        self._failed: _Failed | None = None
         self._place: Place | None = None
         self._server: Server | None = None
 
@@ -102,8 +125,25 @@ class Readiness:
         known = self._stock.known(name)
         if known is not None:
             return known
+        came = time.monotonic()
         with self._alone(self._asking):
-            return self._stock.known(name) or self._ready(lambda: self._stock.asked(name, place))
+            if (known := self._stock.known(name)) is not None:
+                return known
+            failed = self._failed
+            if failed is not None and failed.answers(name, came):
+                raise own(failed.kind(failed.says, provider=self.profile.id))
+            return self._asked(name, place)
+
+    def _asked(self, name: str, place: Place) -> Target:
+        began = time.monotonic()
+        try:
+            return self._ready(lambda: self._stock.asked(name, place))
+        except lm15.LM15Error as error:
+            now, ends = time.monotonic(), dialing.deadline()
+            if ends is None or now < ends:  # else it was this caller's time that was up, and others may have more
+                until = now + min(_SETTLING * (now - began), _SETTLING_S)
+                self._failed = _Failed(name, until, type(error), error.message)
+            raise
 
     def forget(self) -> None:
         """Look everything up again next time. An embedded server is held until then: other calls may be using it.
@@ -126,10 +166,13 @@ class Readiness:
     @staticmethod
     @contextmanager
     def _alone(lock: threading.Lock) -> Iterator[None]:
-        """One caller finds something out, the others wait for it, each as long as its own deadline allows."""
+        """One caller finds something out, the others wait for it, each as long as its own deadline allows.
+
+        What came of it, a failure too, is theirs as well: a server that hangs is not waited for by one after the other.
+        """
         ends = dialing.deadline()
         if not lock.acquire(timeout=-1 if ends is None else max(0.0, ends - time.monotonic())):
-            raise lm15.TimeoutError("it was not made ready in time")
+            raise own(lm15.TimeoutError("it was not made ready in time"))
         try:
             yield
         finally:
@@ -140,7 +183,8 @@ class Readiness:
             return find()
         except LmrouteError as error:
             kind = next(kind for source, kind in _AS_LM15 if isinstance(error, source))
-            raise kind(str(error), provider=self.profile.id) from error
+            # A server that quotes something here was not sent any prompt yet.
+            raise own(kind(str(error), provider=self.profile.id)) from error
 
     def _find_place(self) -> Place:
         profile = self.profile

@@ -9,7 +9,7 @@ from dspy import lm15
 from lmroute import redact
 from lmroute.engine.verdicts import GuaranteeError, classify
 from lmroute.model import Failure
-from lmroute.routing.eligibility import GUARANTEE, OVERFLOW
+from lmroute.routing.eligibility import GUARANTEE, LACKS, OVERFLOW
 
 if TYPE_CHECKING:
     from lmroute.engine.choice import Choice
@@ -60,7 +60,17 @@ def _nobody_left(choice: Choice, where: str) -> lm15.LM15Error:
         return lm15.ContextLengthError(message)
     if (wait_s := choice.throttled_for()) is not None:
         return lm15.RateLimitError(message, retry_after=wait_s)
-    return lm15.ConfigurationError(message)
+    return lm15.ConfigurationError(message + _unpromised(choice))
+
+
+def _unpromised(choice: Choice) -> str:
+    """What to write where a model can what its profile does not say."""
+    lacks = {reason: name for name, reason in LACKS.items()}
+    missing = [(c.candidate.provider, lacks[c.dropped]) for c in choice.decision.considered if c.dropped in lacks]
+    fields = [f"++providers.{provider}.capabilities.{name}=true" for provider, name in dict.fromkeys(missing)]
+    if not fields:
+        return ""
+    return f"; that is what the profile says: if the model can (lmroute models shows it), write {' or '.join(fields)}"
 
 
 def code_of(error: lm15.LM15Error) -> str:

@@ -27,7 +27,7 @@ from lmroute.engine.request.attributes import ambient
 from lmroute.engine.routing import Routing
 from lmroute.engine.supports import Supports
 from lmroute.routing.decide import decide
-from lmroute.telemetry.sink import NoSink
+from lmroute.telemetry.sink import NoSink, SafeSink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -65,7 +65,7 @@ class _Engine:
         self._providers = providers or Providers(live.learnt)
         self._rerouting = threading.Lock()
         self._retired: list[Any] = []
-        self.routing = Routing.of(stack, children, live, sink or NoSink())
+        self.routing = Routing.of(stack, children, live, SafeSink.of(sink or NoSink()))
         live.adopt(self.routing.policy)
 
     @classmethod

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from lmroute.engine.live.loaded import host_of
 from lmroute.errors import ModelMissing, ProviderUnavailable, TokenRefused
 from lmroute.model import AUTO, Candidate, LoadMode
+from lmroute.providers import dialing
 from lmroute.providers.catalog import TYPES
 from lmroute.providers.http import message_of, told_plainly
-from lmroute.providers.inventory import LISTINGS, NATIVE, Api, find, not_offered, opened, passed_on, take
+from lmroute.providers.inventory import LISTINGS, NATIVE, Api, find, no_chat, not_offered, opened, passed_on, take
 from lmroute.providers.lmstudio import control, tokens
 from lmroute.redact import one_line
 
@@ -37,7 +38,8 @@ window while a program runs; looking takes some milliseconds."""
 _OURS_S = 2.0
 """The same where we load with the profile's own settings: a call that finds the model unloaded makes LM Studio load it
 with its own, and nothing shows that."""
-_ASKING_S = 5.0
+_ASKING_S = 2.0
+"""For so long a server may tell what it has; so says ``health``, too. Whoever waits for that could be elsewhere."""
 _LOADS_WHEN_ASKED = frozenset({"lmstudio", "ollama"})
 """Types whose models may be cold even where nobody tells. Others have loaded theirs before they answer at all."""
 
@@ -90,7 +92,8 @@ class Stock:
             TokenRefused: it does not tell without a token, or another one.
         """
         with self._line(place) as line:
-            inventory = self._taken(line, name)
+            with dialing.until(time.monotonic() + _ASKING_S):  # the line's own end allows for a load
+                inventory = self._taken(line, name)
             if inventory is None:
                 return Target(name, self._patience(None))
             listed = find(inventory.models, name, self._profile)
@@ -147,7 +150,7 @@ class Stock:
             if listed is not None and not (self._can_tell and (listed.loaded is False or self._must_look(listed))):
                 ready[name] = self._target(name, listed, inventory)
                 kept_s = min(kept_s, kept_s if listed.ttl_s is None else listed.ttl_s)
-        learnt.loaded.listed(host_of(profile), loaded, asked_at)
+        learnt.hosts.loaded.listed(host_of(profile), loaded, asked_at)
         self._ready, self._ready_until = ready, asked_at + kept_s
 
     def _stays(self, inventory: Inventory) -> bool:
@@ -166,6 +169,8 @@ class Stock:
                 f"{profile.id} does not run '{away.id}' itself, {away.elsewhere} does, and the profile says locality:"
                 f" {profile.locality}; give that model a profile of its own with locality: cloud"
             )
+        if why := no_chat(inventory.models, name):
+            raise ModelMissing(f"{profile.id}: {why}; name a chat model under providers.{profile.id}.models")
         if idle := not_offered(inventory.models, name, profile):
             raise ModelMissing(
                 f"{profile.id} has '{idle.id}' on disk, but it is not loaded and just-in-time loading is off: load it"

@@ -6,30 +6,34 @@ everywhere, and an unknown exception is a bug, not a reason to try elsewhere.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, TypeVar
 
 from dspy import lm15
 
 from lmroute import redact
 from lmroute.model import Failure
-from lmroute.providers.lmstudio import meaning_of
+from lmroute.providers import lmstudio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from dspy.lm15 import Request
+    from collections.abc import Sequence
 
     from lmroute.model import Attempt, Profile
 
 
-_SHARED_RUN, _SHORTEST_WHOLE = 20, 4
-"""So many characters in a row make a quote; of a shorter text all of it does, unless it is hardly a word."""
-QUOTED = "(the server quoted the request; not recorded)"
+_OWN = "lmroute_words"
+"""The attribute of an error that says which of its words are ours; empty for all of them."""
+_CODE = re.compile(r"(?=.{1,40}$)[A-Za-z]+(?:_[A-Za-z0-9]+)+")
+"""A code has the shape of a name; servers have put sentences there."""
+_Error = TypeVar("_Error", bound=lm15.LM15Error)
 
 
 class ModelSubstitutedError(lm15.UnsupportedModelError):
     """Another model answered than the one asked for."""
+
+
+class PromptTooLongError(lm15.ContextLengthError):
+    """A prompt does not fit into the window that its server tells. Nothing was sent."""
 
 
 class NotReadyError(lm15.TransportError):
@@ -39,6 +43,9 @@ class NotReadyError(lm15.TransportError):
 class GuaranteeError(lm15.InvalidRequestError):
     """A guarantee of the policy forbids what was asked for. Nobody else is asked instead."""
 
+
+_OURS = (ModelSubstitutedError, PromptTooLongError, NotReadyError, GuaranteeError)
+"""Nobody but lmroute raises these."""
 
 # Most specific class first; every class of lm15's tree is here or below one that is.
 _FAILURES: tuple[tuple[type[lm15.LM15Error], Failure], ...] = (
@@ -84,7 +91,7 @@ def refine(error: lm15.LM15Error) -> lm15.LM15Error:
     """The same error under the class that its text reveals: local servers say everything with HTTP 400 or 500."""
     if classify(error) not in _UNCLEAR:
         return error
-    meaning = meaning_of(f"{error.message} {error.provider_code or ''}")
+    meaning = lmstudio.meaning_of(f"{error.message} {error.provider_code or ''}")
     if meaning is None or meaning is classify(error):
         return error
     return rebuilt(error, _CLASSES[meaning], error.message)
@@ -103,7 +110,7 @@ def advised(error: lm15.LM15Error, profile: Profile) -> lm15.LM15Error:
     else:
         advice = f"the server wants an API token and got none or another one: check {ref} ({place}) against {_TOKENS}"
     told = error.message.partition("\n\n")[0]
-    return rebuilt(error, type(error), f"{advice} (LM Studio: {told})")
+    return own(rebuilt(error, type(error), f"{advice} (LM Studio: {told})"), advice)
 
 
 def rebuilt(error: lm15.LM15Error, kind: type[lm15.LM15Error], message: str) -> lm15.LM15Error:
@@ -117,6 +124,8 @@ def rebuilt(error: lm15.LM15Error, kind: type[lm15.LM15Error], message: str) -> 
         retry_after=error.retry_after,
     )
     new.__cause__ = error
+    if hasattr(error, _OWN) and message == error.message:
+        own(new, getattr(error, _OWN))
     return new
 
 
@@ -126,58 +135,31 @@ def one_line(error: Exception, longest: int = 300) -> str:
     return redact.text(" ".join(text.split()))[:longest] or type(error).__name__
 
 
-def unquoted(message: str, request: Request) -> str:
-    """The message if it holds no text of the request; records promise not to. Else that it did.
+def own(error: _Error, words: str = "") -> _Error:
+    """The same error, marked as lmroute's own words, which may be recorded.
 
     Args:
-        message: in one line, and short: the texts are searched for each of its runs.
+        words: those that are, where its message holds others as well.
     """
-    runs = [message[at : at + _SHARED_RUN] for at in range(len(message) - _SHARED_RUN + 1)]
-    for told in _texts(request):
-        text = " ".join(told.split())
-        if len(text) >= _SHARED_RUN:
-            is_quoted = any(run in text for run in runs)
-        else:
-            is_quoted = len(text) >= _SHORTEST_WHOLE and text in message
-        if is_quoted:
-            return QUOTED
-    return message
+    setattr(error, _OWN, words)
+    return error
 
 
-def _texts(request: Request) -> Iterator[str]:
-    """All that a request says, text by text."""
-    if isinstance(request.system, str):
-        yield request.system
-    else:
-        yield from _texts_of(request.system or ())
-    for message in request.messages:
-        yield from _texts_of(message.parts)
+def recorded(error: lm15.LM15Error) -> str:
+    """What of an error's text may be kept in records and traces, which promise never to hold a prompt.
 
-
-def _texts_of(parts: Iterable[Any]) -> Iterator[str]:
-    for part in parts:
-        if part.type == "tool_call":
-            yield from _written(part.input)
-        elif part.type == "tool_result":
-            yield from _texts_of(part.content)
-        elif part.type == "data":
-            yield from _written(part.value)
-        else:
-            yield getattr(part, "text", None) or ""
-
-
-def _written(value: Any) -> Iterator[str]:
-    """A JSON value as it is sent, and the texts in it, which a server may quote alone."""
-    yield json.dumps(value, ensure_ascii=False, default=str)
-    yield from _leaves(value)
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(inner)
+    Servers quote what they were sent, in any spelling. So of words that nobody marked as ours only known wordings are
+    kept, with their numbers.
+    """
+    words: str | None = getattr(error, _OWN, "" if isinstance(error, _OURS) else None)
+    if words is not None:
+        return words or one_line(error)
+    known = lmstudio.phrase_in(error.message)
+    whose = "server" if isinstance(error, lm15.ProviderError) else "library"
+    code = str(error.provider_code or "")
+    told = [f"HTTP {error.status}"] if error.status else []
+    told += [code] if _CODE.fullmatch(code) else []
+    return "; ".join([known or f"(the {whose}'s own words; not recorded)", *told])
 
 
 def exhausted(attempts: Sequence[Attempt], errors: Sequence[lm15.LM15Error]) -> lm15.LM15Error:

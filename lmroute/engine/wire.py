@@ -27,6 +27,7 @@ from dspy import lm15
 from lmroute.engine import replies
 from lmroute.engine.exchange import Exchange, current
 from lmroute.engine.replies import Frames, settle
+from lmroute.engine.verdicts import own
 from lmroute.providers import dialing
 from lmroute.providers.http import describe
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from lmroute.model import Locality
 
 _REDIRECTS = range(300, 400)
+_BREAKS = ("Server disconnected without sending a response.", "peer closed connection without sending complete message body")
+"""Of httpcore's and h11's words for a broken protocol, those that quote nothing of what came."""
 
 
 class Transport:
@@ -128,7 +131,8 @@ class _Answer:
         """A whole body, with the status corrected to the one it should have come with."""
         if self.status in _REDIRECTS:
             where = self.header("location") or "nowhere"
-            raise lm15.ProviderError(f"redirected to {where}; the endpoint should be that", status=self.status)
+            error = lm15.ProviderError(f"redirected to {where}; the endpoint should be that", status=self.status)
+            raise own(error, "redirected elsewhere; the endpoint should be that")
         self.status, body = settle(self.status, body, self._exchange)
         return body
 
@@ -233,7 +237,7 @@ def _is_left_out(header: str, exchange: Exchange) -> bool:
 
 def _check_size(body: bytearray) -> None:
     if len(body) > replies.MAX_REPLY:
-        raise lm15.ProviderError(f"the answer is longer than {replies.MAX_REPLY} bytes")
+        raise own(lm15.ProviderError(f"the answer is longer than {replies.MAX_REPLY} bytes"))
 
 
 @contextmanager
@@ -249,8 +253,11 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-        raise lm15.TransportError(describe(error)) from error
+        raise own(lm15.TransportError(describe(error))) from error
     except httpcore.TimeoutException as error:
-        raise lm15.TimeoutError(describe(error)) from error
-    except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
-        raise lm15.TransportError(describe(error)) from error
+        raise own(lm15.TimeoutError(describe(error))) from error
+    except (httpcore.NetworkError, httpcore.ProxyError) as error:
+        raise own(lm15.TransportError(describe(error))) from error
+    except httpcore.ProtocolError as error:
+        known = next((known for known in _BREAKS if known in str(error)), type(error).__name__)
+        raise own(lm15.TransportError(describe(error)), f"the connection broke: {known}") from error

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lmroute import secrets
-from lmroute.lock import Instance, LockedModel, LockedProvider, address
+from lmroute.lock import Instance, Kind, LockedModel, LockedProvider, address
 from lmroute.providers.catalog import TYPES, base_url
 from lmroute.providers.http import WIRE_ERRORS, Reply, Unreadable, message_of
 from lmroute.providers.inventory import LISTINGS, Inventory, find, opened
@@ -45,10 +45,17 @@ _TELLS_NOTHING = frozenset({401, 403, 408, 425, 429, *range(500, 600)})
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of asking, by provider id: those that told their models, and those that did not."""
+    """What came of asking, by provider id.
+
+    Attributes:
+        found: those that told what they have.
+        silent: those that did not, with the result of the probe.
+        unreadable: those that told no more than names, because their own list could not be read, with the reason.
+    """
 
     found: dict[str, LockedProvider]
     silent: dict[str, ProbeResult]
+    unreadable: dict[str, str]
 
 
 def askable(profiles: Iterable[Profile]) -> list[Profile]:
@@ -73,7 +80,8 @@ def take(profiles: Sequence[Profile], asked: Mapping[str, Iterable[str]], at: da
         asked: by provider, the names of which the lock is to say who answers to them.
     """
     results = probe_all(profiles)
-    told = [profile for profile in profiles if results[profile.id].listed]
+    unreadable = {name: r.inventory.problem for name, r in results.items() if r.listed and r.inventory.problem}
+    told = [profile for profile in profiles if results[profile.id].listed and profile.id not in unreadable]
     with ThreadPoolExecutor(len(told) or 1, thread_name_prefix="lmroute lock") as threads:
         paths = dict(zip((profile.id for profile in told), threads.map(_paths, told), strict=True))
     when = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -81,7 +89,8 @@ def take(profiles: Sequence[Profile], asked: Mapping[str, Iterable[str]], at: da
         profile.id: replace(_locked(profile, results[profile.id], asked[profile.id], when), paths=paths[profile.id])
         for profile in told
     }
-    return Taken(found, {name: result for name, result in results.items() if name not in found})
+    silent = {name: result for name, result in results.items() if not result.listed}
+    return Taken(found, silent, unreadable)
 
 
 def _locked(profile: Profile, result: ProbeResult, asked: Iterable[str], taken: str) -> LockedProvider:
@@ -109,7 +118,7 @@ def _models(listed: Sequence[ListedModel]) -> Iterator[LockedModel]:
     for key, model in {model.key: model for model in reversed(listed)}.items():
         yield LockedModel(
             id=key,
-            chats=model.chats,
+            kind=_kind(model),
             context_window=model.context_window if model.loaded is None else None,
             max_context_window=model.max_context_window,
             tools=model.tools,
@@ -118,6 +127,13 @@ def _models(listed: Sequence[ListedModel]) -> Iterator[LockedModel]:
             quantization=model.quantization,
             format=model.format,
         )
+
+
+def _kind(model: ListedModel) -> Kind:
+    if model.chats:
+        return Kind.CHAT
+    # Whoever tells what is loaded tells types; elsewhere a name with "embed" in it proves nothing.
+    return Kind.OTHER if model.loaded is None else Kind.EMBEDDING
 
 
 def _is_instance(model: ListedModel, listed: Sequence[ListedModel]) -> bool:

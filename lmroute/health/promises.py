@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lmroute.model import AUTO, LoadMode
 from lmroute.providers import contract
-from lmroute.providers.inventory import Api, find, not_offered, passed_on
+from lmroute.providers.inventory import Api, find, no_chat, not_offered, passed_on
 from lmroute.providers.probe import enumerated
 
 if TYPE_CHECKING:
@@ -58,11 +58,10 @@ def why_not(profile: Profile, name: str, models: Sequence[ListedModel]) -> tuple
     if away := passed_on(models, name, profile):
         message = f"'{away.id}' runs at {away.elsewhere}, and the profile says locality: {profile.locality}"
         return message, "give it a profile of its own with locality: cloud"
-    other = next((m for m in models if not m.chats and m.id.casefold() == name.casefold()), None)
-    if other is not None:
+    if why := no_chat(models, name):
         chats = dict.fromkeys(model.key for model in models if model.chats)
         instead = enumerated(list(chats)) if chats else "there is none yet"
-        return f"'{other.id}' is an embedding model, it answers no chat", f"name a chat model in {field}: {instead}"
+        return why, f"name a chat model in {field}: {instead}"
     idle = not_offered(models, name, profile)
     if idle is None:
         return None

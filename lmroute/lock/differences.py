@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lmroute.model import Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,12 +43,12 @@ class Difference:
         return f"{self.provider}: {about}{self.message}"
 
 
+_ABILITIES = (("tools", "calls tools"), ("vision", "sees images"))
 _FACTS = (
-    ("chats", "answers chats"),
+    ("kind", "kind"),
     ("context_window", "window"),
     ("max_context_window", "largest window"),
-    ("tools", "calls tools"),
-    ("vision", "sees images"),
+    *_ABILITIES,
     ("reasoning", "settings of reasoning"),
     ("quantization", "quantization"),
     ("format", "format"),
@@ -53,13 +56,25 @@ _FACTS = (
 """The fields of a model, and what people call them."""
 
 
-def differences(provider: str, locked: LockedProvider, found: LockedProvider) -> tuple[Difference, ...]:
-    """Everything about a provider that is not as it was locked: its server first, what is loaded last."""
-    return tuple(
-        Difference(provider, model, message, weight)
-        for changed in (_of_server, _of_paths, _of_models, _of_answers, _of_memory)
-        for model, message, weight in changed(locked, found)
+_NOTHING_DECLARED = Capabilities()
+
+
+def differences(
+    provider: str, locked: LockedProvider, found: LockedProvider, declared: Capabilities = _NOTHING_DECLARED
+) -> tuple[Difference, ...]:
+    """Everything about a provider that is not as it was locked: its server first, what is loaded last.
+
+    Args:
+        declared: what the profile says that its models can. Requests are routed by that, whatever the server says.
+    """
+    changes = chain(
+        _of_server(locked, found),
+        _of_paths(locked, found),
+        _of_models(locked, found, declared),
+        _of_answers(locked, found, declared),
+        _of_memory(locked, found),
     )
+    return tuple(Difference(provider, model, message, weight) for model, message, weight in changes)
 
 
 def _of_server(locked: LockedProvider, found: LockedProvider) -> _Changes:
@@ -86,7 +101,7 @@ def _of_paths(locked: LockedProvider, found: LockedProvider) -> _Changes:
             yield "", f"{path} is there now", Weight.MORE
 
 
-def _of_models(locked: LockedProvider, found: LockedProvider) -> _Changes:
+def _of_models(locked: LockedProvider, found: LockedProvider, declared: Capabilities) -> _Changes:
     before, after = ({model.id: model for model in entry.models} for entry in (locked, found))
     for name in sorted({*before, *after}):
         if name not in after:
@@ -94,20 +109,28 @@ def _of_models(locked: LockedProvider, found: LockedProvider) -> _Changes:
         elif name not in before:
             yield name, "is new", Weight.MORE
         else:
-            yield from _of_model(before[name], after[name])
+            yield from _of_model(before[name], after[name], declared)
 
 
-def _of_model(before: LockedModel, after: LockedModel) -> _Changes:
+def _of_model(before: LockedModel, after: LockedModel, declared: Capabilities) -> _Changes:
     for field, what in _FACTS:
         one, two = getattr(before, field), getattr(after, field)
         if _plain(one) == _plain(two):
             continue
         # What an older API level does not tell has not changed; that level is a difference of its own.
         weight = Weight.DRIFT if None not in (one, two) else Weight.MORE
-        yield before.id, f"{what} {_told(one)} -> {_told(two)}", weight
+        lost = _still_sent(field, declared) if two is False else ""
+        yield before.id, f"{what} {_told(one)} -> {_told(two)}{lost}", weight
 
 
-def _of_answers(locked: LockedProvider, found: LockedProvider) -> _Changes:
+def _still_sent(field: str, declared: Capabilities) -> str:
+    """What becomes of the requests that need what the server says a model cannot."""
+    if not getattr(declared, field, False):
+        return ""
+    return f", the server says; lmroute still sends them there, for the profile says {field}: true"
+
+
+def _of_answers(locked: LockedProvider, found: LockedProvider, declared: Capabilities) -> _Changes:
     for name in sorted({*locked.answers} & {*found.answers}):
         before, after = locked.answers[name], found.answers[name]
         if before is None and after is not None:
@@ -116,6 +139,16 @@ def _of_answers(locked: LockedProvider, found: LockedProvider) -> _Changes:
             yield name, f"is answered by nobody now; it was by {before}", Weight.DRIFT
         elif before != after:
             yield name, f"means {after} now; it was {before}", Weight.NOW
+            yield from _of_abilities(name, locked.answering(name), found.answering(name), declared)
+
+
+def _of_abilities(
+    name: str, before: LockedModel | None, after: LockedModel | None, declared: Capabilities
+) -> _Changes:
+    """What the profile promises under a name, and the model that answers to it now cannot, unlike the one before."""
+    for field, what in _ABILITIES:
+        if getattr(before, field, None) and getattr(after, field, None) is False and getattr(declared, field):
+            yield name, f"{what} yes -> no{_still_sent(field, declared)}", Weight.DRIFT
 
 
 def _of_memory(locked: LockedProvider, found: LockedProvider) -> _Changes:

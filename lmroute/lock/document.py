@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_COPY = re.compile(r":[0-9]+$")
+
+
+class Kind(StrEnum):
+    """What a model is for."""
+
+    CHAT = "chat"
+    EMBEDDING = "embedding"
+    OTHER = "other"
+    """No type was told, and the name is not one of a chat model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +28,14 @@ class LockedModel:
     """A model that a server has, loaded or not. ``None`` where the server does not say.
 
     Attributes:
-        chats: whether it answers chats; embedding models do not.
+        kind: whether it answers chats.
         context_window: tokens that it always takes; ``None`` where that depends on how it is loaded.
         max_context_window: tokens that it can take at most.
         reasoning: the settings of reasoning that it takes.
     """
 
     id: str
-    chats: bool = True
+    kind: Kind = Kind.CHAT
     context_window: int | None = None
     max_context_window: int | None = None
     tools: bool | None = None
@@ -72,8 +85,16 @@ class LockedProvider:
     def answering(self, name: str) -> LockedModel | None:
         """The model that a request for ``name`` gets, as far as that was found out or names one of the list."""
         instance = self._instance(name)
-        wanted = (instance.model if instance else self._answer(name)).casefold()
-        return next((model for model in self.models if model.id.casefold() == wanted), None)
+        return self.named(instance.model if instance else self._answer(name))
+
+    def named(self, name: str) -> LockedModel | None:
+        """The model of a name, whether it answered or not: its id, or what else LM Studio calls it."""
+        wanted = name.casefold()
+        same = next((model for model in self.models if model.id.casefold() == wanted), None)
+        if same or self.type != "lmstudio":
+            return same
+        key, _, variant = _COPY.sub("", wanted).partition("@")
+        return next((m for m in self.models if m.id.casefold() == key and _is_packed(m, variant)), None)
 
     def window(self, name: str) -> int | None:
         """The tokens that a request for ``name`` can count on; ``None`` when that was not told, or depends."""
@@ -94,6 +115,15 @@ class LockedProvider:
     def _instance(self, name: str) -> Instance | None:
         wanted = self._answer(name).casefold()
         return next((instance for instance in self.loaded if instance.id.casefold() == wanted), None)
+
+
+def _is_packed(model: LockedModel, variant: str) -> bool:
+    """Whether a model is there in a variant, which is called by its quantization; where nobody says, it may be."""
+    return not variant or model.quantization is None or _bare(model.quantization) == _bare(variant)
+
+
+def _bare(quantization: str) -> str:
+    return re.sub(r"[^0-9a-z]", "", quantization.casefold())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What a change of the servers means for a policy: the requests that each rule no longer serves, or others do.
 
+It goes by the facts that a call goes by: the windows that servers tell, and the capabilities that profiles state.
 Exact like ``lmroute policy verify``, for every request; the smallest one is shown, and decided as a call would be.
 """
 
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lmroute.model import Facts
 from lmroute.routing.decide import by_rule
+from lmroute.routing.eligibility import OVERFLOW
 from lmroute.routing.policy import compile_policy
 from lmroute.routing.proofs.boxes import product
 from lmroute.routing.proofs.findings import Witness
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _GONE = "its server does not have it any more"
 _SILENT = "its server does not answer"
+_ITS_OWN = ", with the window that the server has now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +124,10 @@ class _Changes:
 
 
 def _told(profile: Profile, name: str, entry: LockedProvider) -> Profile | None:
-    """A profile that promises no more than its server; ``None`` when that has no such model."""
-    model = entry.answering(name)
-    if model is None:
+    """A profile with the window that its server told; ``None`` when that has no such model."""
+    if entry.answering(name) is None:
         return None
-    able = profile.capabilities
-    kept = replace(
-        able, tools=able.tools and model.tools is not False, vision=able.vision and model.vision is not False
-    )
-    return replace(profile, capabilities=kept, context_window=entry.window(name) or profile.context_window)
+    return replace(profile, context_window=entry.window(name) or profile.context_window)
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,15 @@ class _Held:
         decision = self._decided(witness)
         instead = next(iter(decision.candidates), None)
         policy, holding = self.territory.policy.name, self.holding
-        return Effect(policy, holding.rule.name, holding.key, lost, witness, decision.considered, instead)
+        considered = tuple(map(self._explained, decision.considered))
+        return Effect(policy, holding.rule.name, holding.key, lost, witness, considered, instead)
+
+    def _explained(self, each: Considered) -> Considered:
+        """A candidate with whose window is too small; ``lmroute route explain`` knows the profile's only."""
+        option = next(option for option in self.holding.rule.options if option.candidate == each.candidate)
+        now = self.changes.after(option)
+        is_told = now is not None and now.context_window != option.profile.context_window
+        return replace(each, dropped=each.dropped + _ITS_OWN) if is_told and OVERFLOW in each.dropped else each
 
     def _decided(self, witness: Witness) -> Decision:
         """What the rule does with a request now."""

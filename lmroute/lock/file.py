@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FILE = "lmroute.lock.json"
 MALFORMED, NEWER = "LMR330", "LMR331"
 AGAIN = "lock again: lmroute lock --fresh"
+_IN_THE_WAY = "make it readable, or move it out of the way"
 
 _SCHEMA = "lock.schema.json"
 _VERSION = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
@@ -62,9 +63,11 @@ def read(path: Path) -> Reading | None:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        return Reading(path, None, (_finding(Location(paths.shown(path)), f"cannot be read: {why}"),))
+    except OSError as error:
+        finding = _finding(Location(paths.shown(path)), f"cannot be read: {error.strerror}")
+        return Reading(path, None, (replace(finding, help=_IN_THE_WAY),))  # what cannot be read is not written either
+    except UnicodeDecodeError:
+        return Reading(path, None, (_finding(Location(paths.shown(path)), "cannot be read: not UTF-8"),))
     lock, findings = _read(text, paths.shown(path))
     return Reading(path, lock, findings, text)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from lmroute.lock.document import Instance, Lock, LockedModel, LockedProvider
+from lmroute.lock.document import Instance, Kind, Lock, LockedModel, LockedProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORMAT_VERSION = "1.0"
 """The second number grows when a key is added, the first one when a key goes or means something else."""
-
-_CHAT, _OTHER = "chat", "other"
 
 
 def dump(lock: Lock) -> str:
@@ -22,6 +24,17 @@ def dump(lock: Lock) -> str:
 def parsed(document: dict[str, Any]) -> Lock:
     """The lock in a document that keeps to ``lock.schema.json``."""
     return Lock({name: _read_provider(raw) for name, raw in document["providers"].items()})
+
+
+def renewed(before: Lock, found: Mapping[str, LockedProvider]) -> Lock:
+    """A lock with what was found since. Who is as before keeps the time, so that the file changes with facts only."""
+    same = {name: replace(entry, taken=_taken(before.providers.get(name), entry)) for name, entry in found.items()}
+    return Lock({**before.providers, **same})
+
+
+def _taken(before: LockedProvider | None, entry: LockedProvider) -> str:
+    is_same = before is not None and _provider(replace(entry, taken=before.taken)) == _provider(before)
+    return before.taken if before is not None and is_same else entry.taken
 
 
 def _provider(entry: LockedProvider) -> dict[str, Any]:
@@ -52,7 +65,7 @@ def _model(model: LockedModel) -> dict[str, Any]:
         "quantization": model.quantization,
         "format": model.format,
     }
-    return {"id": model.id, "kind": _CHAT if model.chats else _OTHER, **_known(told)}
+    return {"id": model.id, "kind": model.kind.value, **_known(told)}
 
 
 def _instance(instance: Instance) -> dict[str, Any]:
@@ -76,10 +89,10 @@ def _read_provider(raw: dict[str, Any]) -> LockedProvider:
 
 
 def _read_model(raw: dict[str, Any]) -> LockedModel:
-    fields = {key: value for key, value in raw.items() if key != "kind"}
+    fields = {**raw, "kind": Kind(raw["kind"])}
     if "reasoning" in fields:
         fields["reasoning"] = tuple(fields["reasoning"])
-    return LockedModel(**fields, chats=raw["kind"] == _CHAT)
+    return LockedModel(**fields)
 
 
 def _written(value: Any, indent: str = "") -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 from queue import Empty, SimpleQueue
 from threading import Thread
+from urllib.parse import urlsplit
 
 import httpcore
 
@@ -14,6 +16,7 @@ from lmroute.model import Locality
 _REACH = {Locality.EMBEDDED: 0, Locality.LOOPBACK: 0, Locality.PRIVATE: 1, Locality.CLOUD: 2}
 _SHARED_ADDRESS_SPACE = ipaddress.ip_network("100.64.0.0/10")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_PORTS = {"http": 80, "https": 443}
 
 
 class AddressRefused(httpcore.ConnectError):
@@ -79,3 +82,28 @@ def check_reach(host: str, addresses: list[str], allowed: Locality) -> list[str]
             kind = "an address that is never dialled" if found is None else f"a {found.value} address"
             raise AddressRefused(f"{host} is {address}, {kind}, but the profile says locality: {allowed.value}")
     return dialable
+
+
+@lru_cache(maxsize=256)
+def server_of(url: str) -> str:
+    """The ``host:port`` that a URL leads to, the same for each way to say this machine. Asks no name server.
+
+    Every loopback address is ``localhost`` here, although two servers may listen at two of them; the machine's own
+    names and addresses are not known to be its own.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    try:
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:  # no port at all; whoever dials says so
+        return parts.netloc.rpartition("@")[2].lower()
+    if host.endswith(".localhost") or _is_loopback(host):
+        host = "localhost"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return locality_of(host) is Locality.LOOPBACK
+    except ValueError:  # a name
+        return False

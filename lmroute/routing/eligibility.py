@@ -18,6 +18,9 @@ GUARANTEE = "guarantee"
 """How an objection by a guarantee begins."""
 
 
+LACKS = {"tools": "cannot call tools", "vision": "cannot see images", "reasoning": "cannot reason"}
+"""The objection for want of each capability."""
+
 BUSY = "busy"
 """How a doubt for want of a free slot begins."""
 
@@ -60,11 +63,11 @@ def unable(profile: Profile, attributes: Attributes) -> str:
     """What the request needs and the provider cannot do, in words."""
     capabilities = profile.capabilities
     if attributes.needs_tools and not capabilities.tools:
-        return "cannot call tools"
+        return LACKS["tools"]
     if attributes.needs_vision and not capabilities.vision:
-        return "cannot see images"
+        return LACKS["vision"]
     if attributes.needs_reasoning and not capabilities.reasoning:
-        return "cannot reason"
+        return LACKS["reasoning"]
     return ""
 
 

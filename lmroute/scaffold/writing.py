@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write(path: Path, text: str, command: str = "lmroute init") -> None:
+def write(path: Path, text: str, again: str = "say 'lmroute init' again; it goes on from there") -> None:
     """Write a text file and the folders above it; one that is there keeps its mode, a link leads on.
 
     Args:
-        command: what a person says to try again.
+        again: what a person does after mending what was in the way.
 
     Raises:
         LmrouteError: it cannot be written.
@@ -33,7 +33,7 @@ def write(path: Path, text: str, command: str = "lmroute init") -> None:
     except OSError as error:
         raise LmrouteError(
             f"{path}: cannot be written: {error.strerror}\n"
-            f"  help: mend that and say '{command}' again; it goes on from there"
+            f"  help: mend that and {again}"
         ) from error
     finally:
         with suppress(OSError):

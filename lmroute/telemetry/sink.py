@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -18,7 +19,6 @@ from lmroute import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 _log = logging.getLogger("lmroute.telemetry")
 _APPENDING = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)  # Windows: no CR LF
@@ -36,7 +36,10 @@ class Sink(Protocol):
     """Somewhere records go."""
 
     def write(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Take some records. Must not raise."""
+        """Take some records. What it raises fails no call: it is said once, and counted.
+
+        Any thread may call it, and the end of an abandoned stream may, while that very thread is in here.
+        """
 
 
 class NoSink:
@@ -46,6 +49,33 @@ class NoSink:
         """Forget them."""
 
 
+class SafeSink:
+    """Another sink whose failures are no call's: the first is said, all are counted.
+
+    Attributes:
+        failures: writes that raised.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self.failures = 0
+        self._sink = sink
+
+    @classmethod
+    def of(cls, sink: Sink) -> SafeSink:
+        """This sink made safe; itself if it is."""
+        return sink if isinstance(sink, cls) else cls(sink)
+
+    def write(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Hand the records on."""
+        try:
+            self._sink.write(lines)
+        except Exception as error:  # noqa: BLE001 - a call that was answered is worth more than its record
+            self.failures += 1
+            if self.failures == 1:
+                what = redact.one_line(f"{type(error).__name__}: {error}")
+                _log.warning("the sink %s failed: %s; the calls themselves go on", type(self._sink).__name__, what)
+
+
 class JsonlSink:
     """A JSONL file that several threads and processes may append to. Opened at the first record, mode 0600.
 
@@ -53,10 +83,10 @@ class JsonlSink:
         dropped: records that could not be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
         self.dropped = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a garbage-collected stream may write while its thread is in here
         self._fd: int | None = None
         self._torn = False
 

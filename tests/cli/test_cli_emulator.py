@@ -14,6 +14,8 @@ import pytest
 from lmroute.cli.emulator import _Progress, _settings, add_arguments
 from lmroute.emulator.faults import Faults
 from lmroute.emulator.settings import Settings
+from lmroute.emulator.state import State
+from lmroute.errors import LmrouteError
 from lmroute.providers.embedded import Fetch
 
 TOKEN = "sk-lm-AbCd1234:abcdefghij0123456789"
@@ -138,7 +140,7 @@ def test_a_wrong_script_is_told_with_file_and_line(tmp_path):
         (["--load", "a", "--load-nothing"], {}, "--load and --load-nothing exclude each other"),
         (["--fault", "hnag"], {}, "no fault is called 'hnag'; there are path,"),
         (["--fault", "drip=fast"], {}, "fault 'drip' must be a whole number"),
-        (["--ttl", "0"], {}, "ttl_s must be at least 1, not 0"),
+        (["--ttl", "0"], {}, "ttl_s must be at least 1 and at most 1000000000 seconds, not 0"),
         (["--parallel", "0"], {}, "parallel must be at least 1, not 0"),
     ],
 )  # fmt: skip
@@ -180,6 +182,46 @@ def test_what_is_loaded_and_what_goes_wrong_can_be_said():
     assert settings.faults == Faults(drip=100, html_500=True, path="/v1/models")
     assert settings_of("--load-nothing").in_memory == ()
     assert settings_of() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--load-seconds", "nan"], "load_seconds must be at least 0 and at most 1000000000 seconds, not nan"),
+        (["--load-seconds", "inf"], "load_seconds must be at least 0 and at most 1000000000 seconds, not inf"),
+        (["--ttl", "1" + 400 * "0"], "ttl_s must be at least 1 and at most 1000000000 seconds"),
+        (["--models", ""], "a model has no name"),
+        (["--models", "a", " "], "a model has no name"),
+        (["--models", "a", "--load", "a@"], "--load a@: nothing follows the @; write MODEL@ID, or MODEL alone"),
+        (["--models", "a", "--context-length", "32769"], "32769 is more than a can take; give at most 32768"),
+        (["--load", "rookery/tern-3b-instruct", "--context-length", "40000"], "rookery/tern-3b-instruct can take"),
+        (["--fault", "keep_alive_s=1e999"], "fault 'keep_alive_s' must be more than 0 seconds and at most"),
+        (["--fault", "keep_alive_s=NaN"], "fault 'keep_alive_s' must be more than 0 seconds and at most"),
+    ],
+)  # fmt: skip
+def test_nonsense_is_told_in_a_line(options, message):
+    with pytest.raises(LmrouteError) as told:
+        settings_of(*options)
+
+    assert message in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_an_embedding_model_gets_what_it_can_of_a_window_for_all():
+    options = ["--load", "rookery/heron-8b-instruct", "--load", "text-embedding-wren-v1", "--context-length", "131072"]
+
+    windows = [instance.context_length for instance in State(settings_of(*options)).instances]
+
+    assert windows == [131072, 2048]
+
+
+def test_a_token_cannot_be_full_and_read_only(monkeypatch):
+    monkeypatch.setenv("MINE", TOKEN)
+    monkeypatch.setenv("THEIRS", TOKEN)
+
+    with pytest.raises(LmrouteError, match="two of the API tokens are the same") as told:
+        settings_of("--require-auth", "--token-env", "MINE", "--read-only-token-env", "THEIRS")
+    assert "sk-lm-" not in str(told.value)
 
 
 def settings_of(*options):

@@ -6,8 +6,7 @@ from lmroute.emulator.catalog import SCRIPTED
 from lmroute.emulator.settings import Settings, Token
 from lmroute.model import Secret
 
-# Importing the client takes two seconds.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("anthropic")]
+pytestmark = pytest.mark.slow  # importing the client takes two seconds
 
 TERN = SCRIPTED[0].key
 HELLO = [{"role": "user", "content": "hello there"}]

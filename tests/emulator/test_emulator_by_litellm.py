@@ -10,7 +10,7 @@ import pytest
 from lmroute.emulator.catalog import SCRIPTED
 
 TERN = SCRIPTED[0].key
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("litellm")]  # one import, one set of answers
+pytestmark = pytest.mark.slow
 
 SEEN = """
 import json, sys, warnings

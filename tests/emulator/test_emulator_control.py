@@ -1,6 +1,7 @@
 """The emulator's own endpoint, its page, its clock."""
 
 import asyncio
+import json
 import re
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +52,7 @@ def test_only_the_last_requests_are_kept(emulate):
 
 def test_the_page_is_whole_and_readable_without_sight(emulate):
     client = emulate()
-    client.set_faults(drip=123456)
+    client.set_faults(drip=123456, reset_after_bytes=0, path="/elsewhere")
     client.get("/<b>&")
 
     reply = client.get(CONTROL)
@@ -68,7 +69,7 @@ def test_the_page_is_whole_and_readable_without_sight(emulate):
         assert all(row.find("th").get("scope") == "row" for row in table.findall("tbody/tr"))
     assert page.findall(".//script") == []
     text = "".join(page.itertext())
-    assert all(word in text for word in (TERN, "drip", "123456", "/<b>&", "0.4.25"))
+    assert all(word in text for word in (TERN, "drip", "123456", "reset_after_bytes", "/<b>&", "0.4.25"))
 
 
 def test_no_token_is_asked_for(emulate):
@@ -91,6 +92,96 @@ def test_other_sites_are_kept_out(client, path, headers):
 @pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1:99", "[::1]:5"])
 def test_this_machine_has_several_names(client, host):
     assert client.get(f"{CONTROL}/state", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("port", ["", ":4321"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]"])
+def test_a_page_of_the_same_server_may_call_it_by_another_name(client, name, host, port):
+    headers = {"Host": host + port, "Origin": f"http://{name}{port}"}
+
+    assert client.get(f"{CONTROL}/state", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "",
+        "http://evil.example:4321",
+        "http://localhost.evil.example:4321",
+        "http://localhost:4322",
+        "http://localhost",
+        "http://localhost:99999",
+        "http://localhost:many",
+        "https://127.0.0.1:4321",
+        "http://localhost@evil.example:4321",
+        "127.0.0.1:4321",
+    ],
+)
+def test_pages_of_other_servers_are_kept_out_on_this_machine_too(client, origin):
+    headers = {"Host": "127.0.0.1:4321", "Origin": origin}
+
+    reply = client.post(f"{CONTROL}/clock", headers=headers, json={})
+
+    assert (reply.status_code, "other sites" in reply.json()["error"]) == (403, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "allowed"),
+    [
+        ("", ("POST", "DELETE"), "GET, HEAD"),
+        ("/state", ("PUT", "OPTIONS"), "GET, HEAD"),
+        ("/faults", ("GET", "POST"), "PUT"),
+        ("/reset", ("GET", "PUT", "HEAD"), "POST"),
+    ],
+)
+def test_a_wrong_method_is_405_and_told_what_is_right(client, path, wrong, allowed):
+    replies = [client.request(method, CONTROL + path) for method in wrong]
+
+    assert [(reply.status_code, reply.headers["allow"]) for reply in replies] == [(405, allowed)] * len(wrong)
+    assert replies[0].json() == {"error": f"{CONTROL}{path} takes {allowed}, not {wrong[0]}"}
+
+
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/state/", "/faults/drip"])
+def test_an_unknown_path_of_its_own_is_404_with_those_there_are(client, path):
+    reply = client.post(CONTROL + path)
+
+    assert reply.status_code == 404
+    assert reply.json()["error"].startswith(f"the control endpoint has no {CONTROL}{path}; there are {CONTROL}, ")
+    assert f"{CONTROL}/reset" in reply.json()["error"]
+
+
+def test_what_only_begins_like_it_is_for_lm_studio(client):
+    assert client.get(f"{CONTROL}s").status_code == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_long_body_is_refused(client, chunked):
+    body = b'{"advance_s": "' + b" " * 1_000_000
+
+    reply = client.post(f"{CONTROL}/clock", content=iter([body]) if chunked else body)
+
+    assert (reply.status_code, "longer than 1000000 bytes" in reply.json()["error"]) == (413, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("clock", '{"advance_s": 1e999}'),
+        ("clock", '{"advance_s": NaN}'),
+        ("clock", json.dumps({"advance_s": 10**400})),
+        ("load", json.dumps({"model": TERN, "ttl_s": 10**400})),
+        ("load", json.dumps({"model": TERN, "identifier": ""})),
+        ("load", json.dumps({"model": TERN, "identifier": " "})),
+    ],
+    ids=str,
+)
+def test_nonsense_is_refused_and_changes_nothing(emulate, path, body):
+    client = emulate(Settings(clock="manual"))
+
+    assert client.post(f"{CONTROL}/{path}", content=body).status_code == 400
+    assert [instance["id"] for instance in client.state()["instances"]] == [TERN]
 
 
 def test_the_real_clock_is_not_advanced(client):

@@ -171,6 +171,7 @@ def test_faults_can_be_there_from_the_start(emulate):
         ({"drip": 0}, "fault 'drip' must be at least 1, not 0"),
         ({"times": 0}, "fault 'times' must be at least 1, not 0"),
         ({"keep_alive_s": 0}, "fault 'keep_alive_s' must be more than 0 seconds"),
+        ({"keep_alive_s": 10**400}, "fault 'keep_alive_s' must be more than 0 seconds and at most 1000000000"),
         ({"path": "v1"}, "fault 'path' must start with a slash"),
         ({"download": "eaten"}, "fault 'download' must be one of paused, failed, not 'eaten'"),
     ],
@@ -182,6 +183,14 @@ def test_a_fault_that_cannot_be_is_told_by_name(faulty, fields, message):
     assert message in reply.json()["error"]
     with pytest.raises(LmrouteError, match=message[:20]):
         read_faults(fields)
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "Infinity"])
+def test_a_number_that_json_does_not_have_is_no_fault(faulty, number):
+    reply = faulty.put("/lmroute-emulator/faults", content=f'{{"keep_alive_s": {number}}}')
+
+    assert reply.status_code == 400
+    assert faulty.state()["faults"]["keep_alive_s"] is None
 
 
 @pytest.mark.parametrize(

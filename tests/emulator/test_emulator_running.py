@@ -1,11 +1,13 @@
 """Sockets, threads, and clients that go away."""
 
 import asyncio
+import gc
 import json
 import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -13,7 +15,7 @@ import pytest
 
 from lmroute.emulator.app import create_app
 from lmroute.emulator.backends import Finish
-from lmroute.emulator.catalog import Model
+from lmroute.emulator.catalog import SCRIPTED, Model
 from lmroute.emulator.running import in_thread, running
 from lmroute.emulator.settings import Settings
 from lmroute.emulator.sockets import bound, url_of
@@ -173,3 +175,43 @@ def test_a_missing_extra_is_told_with_its_name(missing):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
 
     assert done.stdout == "the emulator needs an optional dependency: pip install 'lmroute[ui]'\n"
+
+
+def leave_before_the_body(url, path):
+    """Announce a body that never comes, and hang up as soon as the server waits for it."""
+    address = httpx.URL(url)
+    head = f"POST {path} HTTP/1.1\r\nHost: {address.host}\r\nContent-Length: 99999999999\r\n"
+    with socket.create_connection((address.host, address.port), timeout=5) as connection:
+        connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        connection.sendall(b"{")
+
+
+def test_a_client_that_goes_away_before_its_body_came_is_no_crash(caplog):
+    with running() as emulator:
+        for path in ("/lmroute-emulator/reset", CHAT, "/v1/messages", "/v1/responses", "/api/v1/models/load"):
+            leave_before_the_body(emulator.url, path)
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_load_that_waits_when_the_emulator_stops_ends_in_silence(caplog):
+    with ThreadPoolExecutor() as pool, running(Settings(clock="manual", load_seconds=5)) as emulator:
+        loading = pool.submit(emulator.load, SCRIPTED[1].key)
+        while not emulator.state()["waiting"]:
+            time.sleep(0.002)
+
+    assert isinstance(loading.exception(10), LmrouteError)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_load_that_nobody_waits_for_any_more_fails_in_silence(caplog):
+    with running(Settings(clock="manual", load_seconds=5)) as emulator:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{emulator.url}/api/v1/models/load", json={"model": SCRIPTED[1].key}, timeout=0.1)
+        emulator.reset()
+        emulator.advance(5)
+        assert emulator.state()["loading"] == []
+    gc.collect()  # this is when asyncio tells of errors that nobody saw
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

@@ -12,7 +12,9 @@ from lmroute.emulator.backends.script import Line
 from lmroute.emulator.catalog import Model
 from lmroute.emulator.running import running
 from lmroute.emulator.settings import Loaded, Settings, Token
+from lmroute.emulator.versions import PROFILES
 from lmroute.engine.live.learnt import Learnt
+from lmroute.engine.trace import notes_of
 from lmroute.engine.verdicts import NotReadyError, classify
 from lmroute.model import AUTO, Candidate, Capabilities, Failure, Load, LoadMode, Secret, SecretRef, SecretSource
 
@@ -123,6 +125,36 @@ def test_a_substituted_model_is_an_error(mode, make, server):
     server.answers(server.good_stream)
     with pytest.raises(lm15.UnsupportedModelError, match="asked for 'gone', answered by 'm'"):
         mode.stream(engine, make.ask(model="gone"))
+
+
+@pytest.mark.parametrize("version", ["0.4.25", "0.3.31", "0.3.5"])
+def test_an_identifier_that_ends_in_a_number_is_no_copy(mode, make, lmstudio, version):
+    settings = Settings(version=PROFILES[version], jit=False, loaded=(Loaded(TERN, "team:1"), Loaded(HERON, "team:2")))
+    with running(settings) as emulated:
+        engine = mode.provider(lmstudio(emulated.url))
+        assert mode.complete(engine, make.ask(model="team:2")).model == "team:2"
+        emulated.unload("team:2")
+        for _ in range(2):  # what it was known to have first, and what it is found to have then
+            with pytest.raises(lm15.UnsupportedModelError, match="team:2"):
+                mode.complete(engine, make.ask(model="team:2"))
+
+
+@pytest.mark.parametrize("version", ["0.4.25", "0.3.31"])
+def test_a_variant_that_is_not_on_disk_is_not_answered_by_another_one(mode, make, lmstudio, version):
+    settings = Settings(version=PROFILES[version], jit=False, loaded=(Loaded(TERN),))
+    with running(settings) as emulated:
+        with pytest.raises(lm15.UnsupportedModelError, match="q8_0"):
+            mode.complete(mode.provider(lmstudio(emulated.url)), make.ask(model=f"{TERN}@q8_0"))
+        lenient = mode.provider(lmstudio(emulated.url, on_substitution="warn"))
+        told = mode.complete(lenient, make.ask(model=f"{TERN}@q8_0"))
+        assert notes_of(told) == (f"asked for '{TERN}@q8_0', answered by '{TERN}'",)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_an_embedding_model_is_called_that(mode, make, lmstudio, jit):
+    words = "is an embedding model, it answers no chat; name a chat model under providers.lmstudio.models"
+    with running(Settings(jit=jit)) as emulated, pytest.raises(lm15.UnsupportedModelError, match=words):
+        mode.complete(mode.provider(lmstudio(emulated.url)), make.ask(model="text-embedding-wren-v1"))
 
 
 def test_a_name_that_a_person_gave_a_loaded_model_is_no_substitution(mode, make, lmstudio):
@@ -299,7 +331,7 @@ def test_any_id_will_do(mode, make, server, id_):
 
 
 @pytest.mark.parametrize(("options", "sent"), [(["off", "on"], "low"), (None, None), ([], None)])
-def test_whether_a_model_reasons_is_the_servers_word(mode, make, server, options, sent):  # noqa: PLR0917
+def test_whether_a_model_reasons_is_the_servers_word(mode, make, server, options, sent):
     able = {} if options is None else {"reasoning": {"allowed_options": options}}
     entry = {"type": "llm", "key": "m", "loaded_instances": [{"id": "m"}], "capabilities": able}
     profile = server.profile(type="lmstudio", capabilities=Capabilities(reasoning=options is not None and not options))

@@ -9,7 +9,9 @@ from dspy import lm15
 
 import lmroute
 from lmroute.engine.live import Live
+from lmroute.engine.live.learnt import Learnt
 from lmroute.model import Budget, Candidate, Cost, Order, Period, Rule, Selector, Traits
+from lmroute.providers.inventory import ListedModel
 from lmroute.routing.breaker import STREAK
 from lmroute.routing.quota import CAPACITY, THROTTLED_COST
 from lmroute.telemetry.events import facts_from
@@ -418,6 +420,21 @@ def test_the_facts_are_the_same_object_until_something_changes(mode, make, route
     assert second is not first
     assert second.windows == {A: 100}
     assert live.facts(time.monotonic()) is second
+
+
+def test_a_window_that_is_stale_is_no_fact_until_it_is_told_again():
+    learnt = Learnt()
+    live = Live(learnt)
+    for told_at in (100.0, 200.0):
+        learnt.note(A, ListedModel("m", context_window=4096), stays=True, until=told_at + 10)
+        fresh = live.facts(told_at)
+        assert fresh.windows == {A: 4096}
+        assert live.facts(told_at + 9) is fresh
+        stale = live.facts(told_at + 10)
+        assert stale.windows == {}
+        assert live.facts(told_at + 11) is stale
+    learnt.windows[B] = 7  # nobody says for how long
+    assert live.facts(10**9).windows == {B: 7}
 
 
 def test_the_sync_and_the_async_engine_learn_together(make):

@@ -9,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmroute.engine.exchange import Exchange
-from lmroute.engine.replies import MAX_LINE, Frames, Mending, settle
+from lmroute.engine.replies import Frames, Mending, settle
 from lmroute.engine.replies.mending import IN_REASONING
 from lmroute.engine.replies.opening import Opening, split
+from lmroute.engine.replies.pieces import LONGEST
 from lmroute.engine.trace import TRACE_KEY
 from lmroute.engine.verdicts import classify
 from lmroute.model import Failure
 from lmroute.providers.dialing import Patience
+from lmroute.routing.breaker import NOT_THE_SERVERS_FAULT
 
 SCHEMA = {
     "type": "json_schema",
@@ -58,9 +60,9 @@ class Answers:
     def __init__(self, mode, make, server):
         self._mode, self._make, self._server = mode, make, server
 
-    def get(self, way, wanted=None, type_="lmstudio", text="hello", max_tokens=None, **answer):
+    def get(self, way, wanted=None, *, type_="lmstudio", text="hello", max_tokens=None, stop=(), **answer):
         engine = self._mode.provider(self._server.profile(type=type_))
-        request = self._make.ask(text, model="m", response_format=wanted, max_tokens=max_tokens)
+        request = self._make.ask(text, model="m", response_format=wanted, max_tokens=max_tokens, stop=stop)
         if way == "whole":
             self._server.answers(self._server.http(whole(self._server, **answer)))
             return self._mode.complete(engine, request)
@@ -148,7 +150,7 @@ def test_json_inside_think_tags_is_the_answer(answers, way):
 
 
 def test_a_long_answer_out_of_the_reasoning_comes_in_pieces_that_may_pass(answers, way):
-    long = json.dumps({"x": 1, "y": "ü" * MAX_LINE})
+    long = json.dumps({"x": 1, "y": "ü" * LONGEST})
     assert answers.get(way, SCHEMA, reasoning_content=long, **({"cut": 5000} if way == "stream" else {})).text == long
 
 
@@ -189,16 +191,12 @@ EMPTY = {
     "nothing": ({}, "the model's answer is empty"),
     "blank": ({"content": " \n "}, "the model's answer is empty"),
     "nothing with a schema": ({"wanted": SCHEMA}, "the model's answer is empty"),
-    "all reasoning": (
-        {"finish": "length", "reasoning_content": "hm", "max_tokens": 5},
-        "all 5 max_tokens went into reasoning",
-    ),
     "all thinking": ({"finish": "length", "content": "<think>hm"}, "all tokens there were went into reasoning"),
     "half the JSON": (
         {"finish": "length", "reasoning_content": '{"x":', "wanted": SCHEMA},
         "all tokens there were went into reasoning",
     ),
-    "cut at once": ({"finish": "length", "max_tokens": 1}, "all 1 max_tokens were used up"),
+    "nothing, cut off with stop given": ({"finish": "length", "stop": ("x",)}, "all tokens there were were used up"),
 }
 
 
@@ -207,6 +205,26 @@ def test_an_answer_without_anything_is_a_failure(answers, way, answer, words):
     with pytest.raises(lm15.ProviderError, match=words) as caught:
         answers.get(way, **answer)
     assert classify(caught.value) is Failure.BAD_REPLY
+
+
+OWN_BOUNDS = {
+    "all reasoning": (
+        {"finish": "length", "reasoning_content": "hm", "max_tokens": 5},
+        "all 5 max_tokens went into reasoning",
+    ),
+    "cut at once": ({"finish": "length", "max_tokens": 1}, "all 1 max_tokens were used up"),
+}
+
+
+@pytest.mark.parametrize(("answer", "words"), OWN_BOUNDS.values(), ids=OWN_BOUNDS)
+def test_what_the_callers_own_max_tokens_cut_off_is_no_failure_of_the_server(answers, way, answer, words):
+    with pytest.raises(lm15.InvalidRequestError, match=words) as caught:
+        answers.get(way, **answer)
+    assert classify(caught.value) in NOT_THE_SERVERS_FAULT
+
+
+def test_an_answer_that_stop_ended_at_once_is_empty(answers, way):
+    assert shown(answers.get(way, stop=("\n",))) == ("", "")
 
 
 def test_part_of_an_answer_is_an_answer(answers, way):
@@ -224,11 +242,46 @@ def test_a_stream_of_nothing_is_a_failure(mode, make, server, frames):
     assert classify(caught.value) is Failure.BAD_REPLY
 
 
-def test_json_of_a_stream_that_ends_without_a_finish_reason(mode, make, server):
-    server.answers(server.event_stream({"choices": [{"delta": {"reasoning": JSON}}]}, "data: [DONE]"))
-    request = make.ask(model="m", response_format=SCHEMA)
-    events = mode.stream(mode.provider(server.profile(type="lmstudio")), request)
-    assert lm15.materialize_response(iter(events), request).text == JSON
+CUT = {
+    "answer": ([{"content": "hel"}], "without a finish_reason"),
+    "JSON in the reasoning": ([{"reasoning": JSON}], "without a finish_reason"),
+    "another model": ([{"content": "hel"}, "lo"], "'m' began the answer, and 'other' went on with it"),
+}
+
+
+@pytest.mark.parametrize(("deltas", "words"), CUT.values(), ids=CUT)
+def test_a_stream_that_breaks_off_is_a_failure(mode, make, server, deltas, words):
+    frames = [
+        {"model": "m" if isinstance(delta, dict) else "other", "choices": [{"delta": delta, "finish_reason": None}]}
+        for delta in deltas
+    ]
+    server.answers(server.event_stream(*frames, "data: [DONE]"))
+    with pytest.raises(lm15.LM15Error, match=words) as caught:
+        mode.stream(mode.provider(server.profile(type="lmstudio")), make.ask(model="m", response_format=SCHEMA))
+    assert classify(caught.value) is Failure.BAD_REPLY
+
+
+def test_nothing_comes_after_the_end(mode, make, server):
+    frames = server.chunk("yes"), server.chunk(finish="stop"), "data: [DONE]", server.chunk("zzz")
+    server.answers(server.event_stream(*frames))
+    events = mode.stream(mode.provider(server.profile(type="lmstudio")), make.ask(model="m"))
+    assert make.text(events) == "yes"
+
+
+LONG = "\N{GRINNING FACE}" * LONGEST
+
+
+@pytest.mark.parametrize("type_", ["lmstudio", "openai_compatible"])
+def test_a_tool_call_longer_than_a_line_of_lm15s_arrives(answers, type_):
+    call = {**CALL, "function": {**CALL["function"], "arguments": json.dumps({"x": LONG})}}
+    response = answers.get("stream", type_=type_, finish="tool_calls", calls=[call])
+    assert [(part.name, part.input) for part in response.message.parts if part.type == "tool_call"] == [
+        ("look", {"x": LONG})
+    ]
+
+
+def test_a_text_longer_than_a_line_of_lm15s_arrives(answers):
+    assert answers.get("stream", content=[LONG]).text == LONG
 
 
 def test_what_was_mended_is_in_the_trace(mode, make, server, way):

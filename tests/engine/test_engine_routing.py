@@ -187,6 +187,15 @@ def test_no_candidate_is_eligible(mode, make, route):
         mode.complete(engine, make.ask(tools=(tool,)))
 
 
+def test_a_refusal_for_a_capability_says_what_to_write(mode, make, route):
+    engine, _, _ = route(make.stack(make.profile("a", capabilities=Capabilities())), a="hi")
+    effort = lm15.Reasoning(effort="low")
+    with pytest.raises(
+        lm15.ConfigurationError, match=r"cannot reason.* \+\+providers\.a\.capabilities\.reasoning=true$"
+    ):
+        mode.complete(engine, make.ask(reasoning=effort))
+
+
 def test_a_rule_that_names_nobody_says_so(mode, make, route):
     engine, _, _ = route(make.stack(make.profile("a"), rules=(Rule("odd", use=(Named("b"),)),)), a="hi")
     with pytest.raises(lm15.ConfigurationError, match="none of the selected providers"):

@@ -81,7 +81,7 @@ def test_every_release_is_healthy_in_one_try(emulators, release):
 def test_native_lists_tell_state_window_and_capabilities(emulators, release):
     small, large, _ = look(emulators[release]).models
     told = {"tools": False, "vision": False}
-    unlooked = {"of": "", "parallel": None, "quantization": None, "format": None, "size_bytes": None}
+    unlooked = {"of": "", "parallel": None, "quantization": None, "variants": (), "format": None, "size_bytes": None}
     large, small = (replace(model, **unlooked) for model in (large, small))
     assert large == ListedModel("test/large", loaded=True, context_window=16384, max_context_window=131072, **told)
     assert small == ListedModel("test/small", loaded=False, max_context_window=32768, **told)

@@ -1,5 +1,6 @@
 """Whom to ask next after which failures, and calls that are simulated by it."""
 
+from dataclasses import replace
 from itertools import takewhile
 
 import pytest
@@ -138,3 +139,28 @@ def test_a_simulation_knows_what_was_learned():
     assert simulate(compiled, Attributes(prompt_tokens=1500), {}, Facts(windows={C: 2000})).asked == (C,)
     down = simulate(compiled, Attributes(), {}, Facts(out=dict.fromkeys((A, B), "down")))
     assert list(takewhile(lambda candidate: candidate != C, down.asked)) == []
+
+
+def test_who_has_room_for_the_prompt_only_is_asked_in_need_but_for_nothing_else_that_speaks_against_it():
+    """As the engine does, so that a replay tells the same."""
+    compiled = compile_policy(
+        Policy("p", (Rule("r", (Selector(),)),)), {"a": Profile("a", "openai", context_window=1000)}
+    )
+    wanted, (only,) = Attributes(prompt_tokens=100, max_output_tokens=5000), compiled.rules[0].options
+    assert decide(compiled, wanted).candidates == ()
+    assert simulate(compiled, wanted, {}).asked == (only.candidate,)
+    for worse, facts in (
+        (replace(wanted, prompt_tokens=1251), {}),
+        (replace(wanted, needs_tools=True), {}),
+        (wanted, {"throttled": {only.candidate: "asked for a pause"}}),
+        (wanted, {"pins": {"r": Candidate("b", "m")}}),
+    ):
+        assert simulate(compiled, worse, {}, Facts(**facts)).asked == ()
+
+
+def test_and_only_after_those_who_have_room_for_all():
+    providers = {"a": Profile("a", "openai", context_window=1000), "b": Profile("b", "openai")}
+    compiled = compile_policy(Policy("p", (Rule("r", (Selector(),)),)), providers)
+    wanted = Attributes(max_output_tokens=5000)
+    assert [c.provider for c in simulate(compiled, wanted, {}).asked] == ["b"]
+    assert [c.provider for c in simulate(compiled, wanted, {"b": Failure.TRANSPORT}).asked] == ["b", "a"]

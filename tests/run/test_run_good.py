@@ -7,8 +7,6 @@ from importlib import metadata
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("run-good")  # the three runs are made once, not once a worker
-
 
 def is_installed(distribution: str) -> bool:
     try:

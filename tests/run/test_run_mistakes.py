@@ -6,8 +6,6 @@ import pytest
 
 from lmroute.experiments.main import main
 
-pytestmark = pytest.mark.xdist_group("run-mistakes")  # the brief runs are made once, not once a worker
-
 
 @pytest.fixture(scope="module")
 def brief(runners):

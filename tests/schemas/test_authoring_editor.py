@@ -14,7 +14,7 @@ from .language_server import LanguageServer
 CONF = shipped("conf")
 PACKAGE = "yaml-language-server"
 VERSION = "1.25.0"
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("yaml-language-server")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -42,7 +43,13 @@ _DEEDS = ("load", "unload", "download")
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names, and overrides."""
+    """Names, and overrides.
+
+    Raises:
+        LmrouteError: a name is empty.
+    """
+    for word in words:
+        must_be_named(word)
     overrides = [word for word in words if _OVERRIDE.match(word)]
     return [word for word in words if word not in overrides], overrides
 
@@ -56,8 +63,26 @@ def one_name(words: Sequence[str], what: str) -> tuple[str, list[str]]:
     names, overrides = split(words)
     if len(names) != 1:
         told = f"{len(names)} are given: {', '.join(names)}" if names else "none is given"
-        raise LmrouteError(f"one {what} at a time; {told}")
+        provider = next((name for name in names[1:] and names if name in paths.options(_GROUP)), None)
+        advice = f"\n  help: a provider is named with --provider {provider}" if provider else ""
+        raise LmrouteError(f"one {what} at a time; {told}{advice}")
     return names[0], overrides
+
+
+def must_be_named(name: str, what: str = "the name") -> None:
+    """Refuse what an unset variable of a shell script leaves behind: it would mean something else.
+
+    Raises:
+        LmrouteError
+    """
+    if not name.strip():
+        raise LmrouteError(f"{what} is empty\n  help: is the variable set that it comes from?")
+
+
+def command(verb: str, *words: str, provider: str | None, overrides: Sequence[str]) -> str:
+    """A command to suggest, which means the same server: to be pasted into a shell."""
+    chosen = ("--provider", provider) if provider else ()
+    return f"lmroute models {shlex.join([verb, *words, *chosen, *overrides])}"
 
 
 def profiles(names: Sequence[str], overrides: Sequence[str], verbs: Sequence[str] = ()) -> list[Profile]:
@@ -88,18 +113,21 @@ def lmstudio(provider: str | None, overrides: Sequence[str], deed: str) -> Profi
 
     Raises:
         ConfigError: the configuration cannot be read.
-        LmrouteError: it is another type of server, or off, or there are none or several.
+        LmrouteError: it is another type of server, or off, or there are none or several; or the name is empty.
     """
+    if provider is not None:
+        must_be_named(provider, "the name of the provider")
     found = profiles([provider] if provider else [], overrides)
     if provider:
-        return _able(found[0], deed)
+        return _able(found[0], deed, overrides)
     able = [profile for profile in found if profile.type == "lmstudio" and profile.enabled]
     if len(able) == 1:
         return able[0]
     if able:
         raise LmrouteError(f"several LM Studios are selected; choose one: {_choices(able)}")
-    if len(found) == 1:
-        return _able(found[0], deed)
+    off = [profile for profile in found if profile.type == "lmstudio"]
+    if off or len(found) == 1:
+        return _able((off or found)[0], deed, overrides)
     raise LmrouteError(
         f"no LM Studio is selected, and only that is told to {deed}\n"
         f"  help: --provider lmstudio; selected: {', '.join(profile.id for profile in found)}"
@@ -156,7 +184,14 @@ def _unknown(name: str, found: Sequence[str], known: Sequence[str], verbs: Seque
     return f"no provider is called '{name}'\n  help: {advice}"
 
 
-def _able(profile: Profile, deed: str) -> Profile:
+def turned_on(profile: Profile, overrides: Sequence[str]) -> str:
+    """What to do about a provider that is off: an override that works, whether the profile says so or not."""
+    key = f"providers.{profile.id}.enabled"
+    given = next((override for override in overrides if override.partition("=")[0].lstrip("+~") == key), None)
+    return f"leave out {given}" if given else f"++{key}=true"
+
+
+def _able(profile: Profile, deed: str, overrides: Sequence[str]) -> Profile:
     if profile.type != "lmstudio":
         instead = _INSTEAD.get(profile.type)
         advice = instead[_DEEDS.index(deed)] if instead else "a service sees to that by itself"
@@ -164,7 +199,7 @@ def _able(profile: Profile, deed: str) -> Profile:
             f"{profile.id} is of type {profile.type}; only lmstudio is told to {deed}\n  help: there: {advice}"
         )
     if not profile.enabled:
-        raise LmrouteError(f"provider '{profile.id}' is off\n  help: providers.{profile.id}.enabled=true")
+        raise LmrouteError(f"provider '{profile.id}' is off\n  help: {turned_on(profile, overrides)}")
     return profile
 
 

@@ -61,16 +61,15 @@ def _run(arguments: argparse.Namespace) -> int:
                     progress.tell(_line(name, now))
     except KeyboardInterrupt:
         if now:
-            again = _again(name, arguments.quantization)
-            print(f"{profile.id} goes on downloading; to watch it again: {again}", file=sys.stderr)
+            again = _again(name, overrides, arguments)
+            print(redact.text(f"{profile.id} goes on downloading; to watch it again: {again}"), file=sys.stderr)
         raise
     assert now is not None  # noqa: S101  a download tells at least once
-    return _ended(profile, name, now, arguments)
+    return _ended(profile, name, now, _complaint(name, now, _again(name, overrides, arguments)), as_json=arguments.json)
 
 
-def _ended(profile: Profile, name: str, now: Progress, arguments: argparse.Namespace) -> int:
-    complaint = _complaint(name, now, _again(name, arguments.quantization))
-    if arguments.json:
+def _ended(profile: Profile, name: str, now: Progress, complaint: str, *, as_json: bool) -> int:
+    if as_json:
         document = {
             "format_version": FORMAT_VERSION,
             "provider": profile.id,
@@ -90,8 +89,11 @@ def _ended(profile: Profile, name: str, now: Progress, arguments: argparse.Names
 _GOOD = {"completed": "is downloaded", "already_downloaded": "was downloaded already"}
 
 
-def _again(name: str, quantization: str | None) -> str:
-    return f"lmroute models download {name}" + (f" --quantization {quantization}" if quantization else "")
+def _again(name: str, overrides: list[str], arguments: argparse.Namespace) -> str:
+    from lmroute.cli.models.choice import command  # noqa: PLC0415  see _run
+
+    which = ("--quantization", arguments.quantization) if arguments.quantization else ()
+    return command("download", name, *which, provider=arguments.provider, overrides=overrides)
 
 
 def _complaint(name: str, now: Progress, again: str) -> str:

@@ -17,7 +17,7 @@ The JSON document is {format_version, providers}. Of each provider:
 
 Of each model, null where the server does not tell:
 
-  id, type, asked_as, offered       type is chat or embedding; offered is whether a request may name it now
+  id, type, asked_as, offered       type is chat, embedding or other; offered is whether a request may name it now
   loaded, instances                 of each instance id, context_window, parallel, ttl_s (seconds until it is unloaded)
   context_window, max_context_window, tools, vision, reasoning, quantization, format, size_bytes
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Imported late: --help needs neither Hydra nor an HTTP client.
-    from lmroute.cli.models.choice import profiles, split  # noqa: PLC0415
+    from lmroute.cli.models.choice import profiles, split, turned_on  # noqa: PLC0415
     from lmroute.cli.models.rows import cells_of, rows  # noqa: PLC0415
     from lmroute.providers.probe import probe_all  # noqa: PLC0415
 
@@ -78,23 +78,27 @@ def _run(arguments: argparse.Namespace) -> int:
     results = probe_all(profile for profile in chosen if profile.enabled)
     shown = {id_: rows(profile, results[id_].models) for profile in chosen if (id_ := profile.id) in results}
     if arguments.json:
-        document = [_document(profile, results.get(profile.id), shown.get(profile.id, [])) for profile in chosen]
+        document = [
+            _document(profile, results.get(profile.id), shown.get(profile.id, []), turned_on(profile, overrides))
+            for profile in chosen
+        ]
         text = json.dumps({"format_version": FORMAT_VERSION, "providers": document}, indent=2, ensure_ascii=False)
     else:
         lines = list(table(cells_of(row for its in shown.values() for row in its)))
-        notes = [note for profile in chosen if profile.id in results for note in _notes(results[profile.id])]
+        notes = [note for profile in chosen if profile.id in results for note in _notes(results[profile.id], overrides)]
         text = "\n".join([*lines, *([""] if lines and notes else []), *notes])
     emit(redact.text(f"{text}\n") if text else "")
     for profile in chosen:
-        print(redact.text(_complaint(profile, results.get(profile.id))), end="", file=sys.stderr)
+        complaint = _complaint(profile, results.get(profile.id), turned_on(profile, overrides))
+        print(redact.text(complaint), end="", file=sys.stderr)
     return int(any(_is_sick(result) for result in results.values()))
 
 
-def _document(profile: Profile, result: ProbeResult | None, rows: Sequence[Row]) -> dict[str, Any]:
+def _document(profile: Profile, result: ProbeResult | None, rows: Sequence[Row], on: str) -> dict[str, Any]:
     """A provider as data; ``None`` for a result means that it is off and was not asked."""
     head = {"id": profile.id, "type": profile.type, "endpoint": profile.endpoint, "enabled": profile.enabled}
     if result is None:
-        found: dict[str, Any] = {"state": "unknown", "errorCode": None, "message": "off", "fix": _ON.format(profile.id)}
+        found: dict[str, Any] = {"state": "unknown", "errorCode": None, "message": "off", "fix": on}
         return {**head, **found, "api": None, "loads_on_demand": None, "models": []}
     return {
         **head,
@@ -108,10 +112,9 @@ def _document(profile: Profile, result: ProbeResult | None, rows: Sequence[Row])
     }
 
 
-_ON = "providers.{}.enabled=true"
+def _notes(result: ProbeResult, overrides: Sequence[str]) -> Iterator[str]:
+    from lmroute.cli.models.choice import command  # noqa: PLC0415  see _run
 
-
-def _notes(result: ProbeResult) -> Iterator[str]:
     if not result.listed:
         return
     if result.inventory.problem:
@@ -119,15 +122,16 @@ def _notes(result: ProbeResult) -> Iterator[str]:
     if what := _APIS.get(result.api):
         yield f"{result.provider}: {what}"
     if result.inventory.loads_on_demand is False:
-        how = f" (lmroute models load MODEL --provider {result.provider})" if result.api == _LOADS else ""
+        loads = command("load", "MODEL", provider=result.provider, overrides=overrides)
+        how = f" ({loads})" if result.api == _LOADS else ""
         yield f"{result.provider}: just-in-time loading is off, so what is not loaded is not offered{how}"
     if not any(model.chats for model in result.models):
         yield f"{result.provider}: it has no chat model"
 
 
-def _complaint(profile: Profile, result: ProbeResult | None) -> str:
+def _complaint(profile: Profile, result: ProbeResult | None, on: str) -> str:
     if result is None:
-        return f"{profile.id}: off, so it was not asked\n  help: {_ON.format(profile.id)}\n"
+        return f"{profile.id}: off, so it was not asked\n  help: {on}\n"
     if result.error_code is None:
         return ""
     help_line = f"\n  help: {result.fix}" if result.fix else ""

@@ -7,7 +7,7 @@ exit code 1. What is not said here is taken from the profile (providers.lmstudio
   lmroute models load rookery/tern-3b-instruct --context-length 16384 --flash-attention
   lmroute models load text-embedding-wren-v1 --provider desk
 
-Ctrl-C stops the waiting; LM Studio may go on loading.
+Ctrl-C stops the waiting; LM Studio may go on loading, and the same command waits for that for up to 10 minutes.
 Exit codes: 0 it is loaded as asked, 1 it is not, 2 wrong usage, 130 after Ctrl-C.
 """
 
@@ -63,9 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Imported late: --help needs neither Hydra nor an HTTP client.
-    from lmroute.cli.models.choice import line_to, lmstudio, one_name, told  # noqa: PLC0415
+    from lmroute.cli.models.choice import command, line_to, lmstudio, one_name, told  # noqa: PLC0415
     from lmroute.providers.lmstudio import control  # noqa: PLC0415
     from lmroute.providers.lmstudio.control import Loaded  # noqa: PLC0415
+    from lmroute.providers.lmstudio.lookup import instance_of, model_of, names_a_copy  # noqa: PLC0415
 
     name, overrides = one_name(arguments.words, "model")
     profile = lmstudio(arguments.provider, overrides, "load")
@@ -74,7 +75,13 @@ def _run(arguments: argparse.Namespace) -> int:
     with told(profile):
         # Before anything takes long: who does not answer a list in seconds is not waited for.
         with line_to(profile, _LISTS_S)() as line:
-            there = None if arguments.copy else control.instance_of(control.listed(line), name)
+            inventory = control.listed(line)
+            there = None if arguments.copy else instance_of(inventory, name)
+            _must_fit(profile, model_of(inventory, name), settings, arguments)
+            is_new = there is None and not arguments.copy and not names_a_copy(inventory, name)
+            left_s = control.unfinished_s(line, name) if is_new else None
+        if left_s is not None:
+            print(_LEFT.format(name=name, ago=f"{left_s:.0f} s"), file=sys.stderr)
         opened = line_to(profile, total_s)
 
         def load() -> Loaded:
@@ -82,11 +89,30 @@ def _run(arguments: argparse.Namespace) -> int:
                 return control.load(line, name, settings, copy=arguments.copy)
 
         loaded = Loaded(there, is_new=False) if there else _watched(load, f"loading {name} on {profile.id}")
-    complaint = _complaint(loaded, settings, _given(arguments))
+    unload = command("unload", loaded.model.id, provider=arguments.provider, overrides=overrides)
+    complaint = _complaint(loaded, settings, _given(arguments), unload)
     emit(redact.text(_document(profile, loaded, complaint) if arguments.json else _sentence(profile, loaded)) + "\n")
     if complaint:
         print(redact.text(complaint), file=sys.stderr)
     return int(bool(complaint))
+
+
+_LEFT = (
+    "a load of {name} began {ago} ago, and nobody saw its end: waiting for it, because LM Studio would load a copy"
+    " (--copy loads one at once)"
+)
+
+
+def _must_fit(profile: Profile, model: ListedModel | None, settings: Load, arguments: argparse.Namespace) -> None:
+    """Refuse a window that the model cannot have: LM Studio would load it with another one."""
+    from lmroute.errors import ProviderUnavailable  # noqa: PLC0415  see _run
+
+    most, wanted = model and model.max_context_window, settings.context_length
+    if model and most and wanted and wanted > most:
+        where = "--context-length" if arguments.context_length else f"providers.{profile.id}.load.context_length"
+        raise ProviderUnavailable(
+            f"a window of {wanted} is more than {model.key} takes, at most {most}\n  help: {where} of {most} or less"
+        )
 
 
 def _watched(load: Callable[[], Loaded], what: str) -> Loaded:
@@ -96,7 +122,10 @@ def _watched(load: Callable[[], Loaded], what: str) -> Loaded:
         with shown() as progress:
             return watched(load, lambda seconds: progress.tell(f"{what}: {seconds:.0f} s"))
     except KeyboardInterrupt:
-        print("no longer waiting; LM Studio may go on loading: lmroute models shows it", file=sys.stderr)
+        print(
+            "no longer waiting; LM Studio may go on loading: lmroute models shows it, the same command waits for it",
+            file=sys.stderr,
+        )
         raise
 
 
@@ -149,22 +178,21 @@ def _document(profile: Profile, loaded: Loaded, complaint: str) -> str:
     )
 
 
-def _complaint(loaded: Loaded, settings: Load, given: dict[str, Any]) -> str:
-    """What was asked for and is not so, or cannot be known to be so, with the fix; empty when all is well."""
+def _complaint(loaded: Loaded, settings: Load, given: dict[str, Any], unload: str) -> str:
+    """What was asked for and is not so, or cannot be known to be so, with the fix; empty when all is well.
+
+    Args:
+        unload: the command that unloads it.
+    """
     model, wanted = loaded.model, settings.context_length
-    anew = f"lmroute models unload {model.id}, then load it again; or --copy for one more with its own memory"
+    anew = f"{unload}, then load it again; or --copy for one more with its own memory"
     if wanted and model.context_window != wanted:
-        fix = _about_window(model, wanted) if loaded.is_new else anew
+        fix = "ask for less, or load it by hand in LM Studio" if loaded.is_new else anew
         return f"its window is {model.context_window or 'unknown'}, not {wanted}\n  help: {fix}"
     others = [f"--{name.replace('_', '-')}" for name in given if name != "context_length"]
     if others and not loaded.is_new:
         return f"it keeps the settings it was loaded with, whatever {', '.join(others)} says\n  help: {anew}"
     return ""
-
-
-def _about_window(model: ListedModel, wanted: int) -> str:
-    most = model.max_context_window
-    return f"it takes at most {most}" if most and wanted > most else "ask for less, or load it by hand in LM Studio"
 
 
 def _count(text: str) -> int:

@@ -143,7 +143,7 @@ def duration(seconds: float | None) -> str:
 
 
 def _type(model: ListedModel) -> str:
-    return "chat" if model.chats else "embedding"
+    return "chat" if model.chats else "other" if model.embeds is False else "embedding"
 
 
 def _number(count: int | None) -> str:

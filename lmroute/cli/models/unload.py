@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
     name = one_name(names, "instance or model")[0] if names else ""
     profile = lmstudio(arguments.provider, overrides, "unload")
     with told(profile), line_to(profile, _TOTAL_S)() as line:
-        inventory = control.listed(line)
+        inventory = control.listed(line, "unload")
         gone = _meant(inventory, name, every=arguments.all)
         for instance in gone:
             control.unload(line, instance.id)
@@ -75,14 +75,17 @@ def _meant(inventory: Inventory, name: str, *, every: bool) -> list[ListedModel]
         ProviderUnavailable: the server knows no such name, or several instances go by it.
     """
     from lmroute.errors import ModelMissing  # noqa: PLC0415  see _run
-    from lmroute.providers.lmstudio.control import near  # noqa: PLC0415  see _run
+    from lmroute.providers.lmstudio.lookup import names_a_copy, near  # noqa: PLC0415  see _run
     from lmroute.providers.lmstudio.names import plain_key  # noqa: PLC0415  see _run
 
     loaded = _loaded(inventory)
     if not name:
         return loaded
     exact = [model for model in loaded if model.id == name]
-    if exact and not every:
+    is_copy = names_a_copy(inventory, name)
+    if is_copy and not exact:
+        exact = [model for model in loaded if model.id.casefold() == name.casefold()]
+    if exact and (is_copy or not every):
         return exact
     of = {model.of for model in exact} or {
         model.key for model in inventory.models if plain_key(model.key) == plain_key(name)
@@ -90,6 +93,8 @@ def _meant(inventory: Inventory, name: str, *, every: bool) -> list[ListedModel]
     if not of:
         known = [*(model.id for model in loaded), *(model.key for model in inventory.models)]
         raise ModelMissing(f"there is no instance or model '{name}'\n  help: {near(name, known)}")
+    if is_copy:
+        return []  # that very instance is gone; others of the model are not meant
     copies = [model for model in loaded if model.of in of]
     if len(copies) > 1 and not every:
         names = ", ".join(model.id for model in copies)
@@ -103,5 +108,7 @@ def _shown(profile: Profile, name: str, gone: list[ListedModel], loaded: list[Li
     if as_json:
         document = {"format_version": FORMAT_VERSION, "provider": profile.id, "unloaded": unloaded, "loaded": rest}
         return json.dumps(document, indent=2, ensure_ascii=False)
-    done = f"{', '.join(unloaded)} unloaded" if unloaded else f"{name or 'nothing'} was not loaded"
+    if not name and not unloaded:
+        return f"nothing is loaded on {profile.id}"
+    done = f"{', '.join(unloaded)} unloaded" if unloaded else f"{name} was not loaded"
     return f"{done}; loaded on {profile.id}: {', '.join(rest) or 'nothing'}"

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from lmroute.engine.live.loaded import Loaded
+from lmroute.engine.live.hosts import Hosts, ours
 
 if TYPE_CHECKING:
     from lmroute.model import Candidate
@@ -27,14 +27,19 @@ class Learnt:
         stale_at: when a window has to be asked for again, on the monotonic clock; those without hold for good.
         parallel: predictions at once; they share the window.
         staying: candidates whose model is not unloaded when another one is loaded: a person or lmroute loaded it.
-        loaded: which models are in memory, by host, however they got there.
+        own_hosts: in place of those that all LMs of the process share, for tests.
     """
 
     windows: dict[Candidate, int] = field(default_factory=dict)
     parallel: dict[Candidate, int] = field(default_factory=dict)
     staying: set[Candidate] = field(default_factory=set)
-    loaded: Loaded = field(default_factory=Loaded)
     stale_at: dict[Candidate, float] = field(default_factory=dict)
+    own_hosts: Hosts | None = None
+
+    @property
+    def hosts(self) -> Hosts:
+        """What is known of the hosts whose models calls can switch, and who is on them."""
+        return self.own_hosts or ours()
 
     def note(self, candidate: Candidate, listed: ListedModel | None, *, stays: bool, until: float = math.inf) -> None:
         """Keep what is told of a candidate's model; ``None`` when it is not in memory."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+
+from lmroute.providers.addresses import server_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,9 +23,7 @@ soon as the user or another program has it load something else."""
 
 def host_of(profile: Profile) -> str:
     """The ``host:port`` by which calls of a profile know of each other's models; empty where none is ever evicted."""
-    if profile.type != "lmstudio" or not profile.endpoint:
-        return ""
-    return urlsplit(profile.endpoint).netloc.rpartition("@")[2].lower()
+    return server_of(profile.endpoint) if profile.type == "lmstudio" and profile.endpoint else ""
 
 
 class Loaded:
@@ -57,6 +56,7 @@ class Loaded:
                 self._seen[host] = {**self._seen[host], model: self._clock()}
             else:
                 self._set(host, {model: self._clock()})
+            self._alone.pop(host, None)
 
     def listed(self, host: str, models: Mapping[str, bool], since: float) -> None:
         """The host says of these models whether it has them loaded.
@@ -70,9 +70,10 @@ class Loaded:
                 others = {name: at for name, at in seen.items() if name not in models}
                 self._seen[host] = others | {name: now for name, is_loaded in models.items() if is_loaded}
             switched, share = self._alone.get(host, ("", None))
-            shares = share is not None and self.has(host, switched)
-        if shares and share is not None:
-            share()
+            if share is None or not self.has(host, switched):
+                return
+            del self._alone[host]
+        share()
 
     def forget(self, host: str, model: str) -> None:
         """The model may be gone: a call to it failed, or another one answered in its place."""
@@ -83,6 +84,7 @@ class Loaded:
         """A model may have been loaded, and may have taken the place of any other."""
         with self._lock:
             self._set(host, {})
+            self._alone.pop(host, None)
 
     def _set(self, host: str, seen: dict[str, float]) -> None:
         self._seen[host], self._changed[host] = seen, self._clock()

@@ -29,13 +29,14 @@ class NoSlotError(TimeoutError):
 class _Gate:
     """The calls of one key: how many are in, what they weigh, and who waits with what weight, in order."""
 
-    __slots__ = ("capacity", "in_flight", "limit", "waiting", "weight")
+    __slots__ = ("capacity", "in_flight", "limit", "streams", "waiting", "weight")
 
     def __init__(self) -> None:
         self.in_flight = self.weight = 0
         self.limit: int | None = None
         self.capacity: int | None = None
         self.waiting: OrderedDict[Future[None], Weight] = OrderedDict()
+        self.streams: set[object] = set()
 
     def has_room(self, weight: int) -> bool:
         if self.limit is not None and self.in_flight >= self.limit:
@@ -70,12 +71,17 @@ class Slots:
     def __init__(self) -> None:
         self._gates: dict[Hashable, _Gate] = {}
         self._lock = threading.RLock()  # a garbage-collected stream may leave while its thread is in here,
-        self._late: list[tuple[Hashable, Future[None], Weight]] | None = None  # and has to wait while others are let in
+        # and waits then until that is done with counting
+        self._late: list[tuple[Hashable, Future[None] | None, Weight]] | None = None
 
     def load(self, key: Hashable) -> int:
         """How many calls are in at the moment. Takes no lock."""
         gate = self._gates.get(key)
         return 0 if gate is None else gate.in_flight
+
+    def streams(self, key: Hashable) -> set[object]:
+        """Those who are in and hand on a stream, as they say themselves; for messages only."""
+        return self._gates[key].streams
 
     def take(self, key: Hashable, limit: int | None, weight: Weight = 0, capacity: int | None = None) -> Future[None]:
         """Ask for a slot. The future is done when it is granted; whoever has it must ``leave``, granted or not.
@@ -94,47 +100,44 @@ class Slots:
                 return _GRANTED
             future: Future[None] = Future()
             gate.waiting[future] = weight
-            admitted = self._let_in(gate)
+            admitted = self._changed(key, None, 0)
         _complete(admitted)
         return future
 
     def leave(self, key: Hashable, future: Future[None], weight: Weight = 0) -> None:
         """Give a slot back, or give up waiting for it. Once for each ``take``, with the weight that is still held."""
         with self._lock:
-            if self._late is not None:
-                self._late.append((key, future, weight))
-                return
-            admitted = self._let_out(key, future, weight)
+            admitted = self._changed(key, future, weight)
         _complete(admitted)
 
-    def lighten(self, key: Hashable, by: int) -> None:
+    def lighten(self, key: Hashable, by: Weight) -> None:
         """Give back so much of the weight of a slot that was granted, and keep the slot."""
         with self._lock:
-            gate = self._gates[key]
-            gate.weight -= by
-            admitted = self._let_in(gate)
+            admitted = self._changed(key, None, by)
         _complete(admitted)
 
-    def _let_out(self, key: Hashable, future: Future[None], weight: Weight) -> list[Future[None]]:
-        gate = self._gates[key]
-        if future.cancel():
-            gate.waiting.pop(future, None)
-        else:
-            gate.in_flight -= 1
-            gate.weight -= _now(weight)
-        return self._let_in(gate)
+    def _changed(self, key: Hashable, leaving: Future[None] | None, weight: Weight) -> list[Future[None]]:
+        """Take off a weight, and who leaves with it; let in whom there is room for then. The caller completes these.
 
-    def _let_in(self, gate: _Gate) -> list[Future[None]]:
-        if not gate.waiting:
+        What happens in the same thread meanwhile is done afterwards, so that nobody counts with half of a change.
+        """
+        if self._late is not None:
+            self._late.append((key, leaving, weight))
             return []
-        late: list[tuple[Hashable, Future[None], Weight]] = []
+        late: list[tuple[Hashable, Future[None] | None, Weight]] = []
         self._late = late
         try:
+            gate = self._gates[key]
+            if leaving is not None and leaving.cancel():
+                gate.waiting.pop(leaving, None)
+            else:
+                gate.in_flight -= 0 if leaving is None else 1
+                gate.weight -= _now(weight)
             admitted = gate.let_in()
         finally:
             self._late = None
-        for leaving in late:
-            admitted += self._let_out(*leaving)
+        for change in late:
+            admitted += self._changed(*change)
         return admitted
 
 

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lmroute.engine.replies.errors import parsed
 from lmroute.engine.replies.opening import LEAKED, Opening, without_markers
+from lmroute.engine.replies.pieces import cut
 
 if TYPE_CHECKING:
     from lmroute.engine.replies.mending import Mending
-
-_PIECE = 8000
-"""Characters in one frame at most: escaped six times as long, they still fit into the longest line there may be."""
 
 
 class Deltas:
@@ -33,8 +31,6 @@ class Deltas:
         if self._is_over or (self._is_answered and LEAKED not in line):
             return line
         data = line[5:].strip()
-        if data == b"[DONE]":
-            return self._end({"index": 0}, {}, "stop") + line
         frame = parsed(data)
         try:
             choice = frame["choices"][0]
@@ -71,7 +67,7 @@ class Deltas:
             answer = (self._mending.json_in(reasoning) if finish == "stop" else None) or ""
         if not answer and (error := self._mending.nothing(finish, reasoned=bool(reasoning.strip()))) is not None:
             raise error
-        pieces = [answer[at : at + _PIECE] for at in range(0, len(answer), _PIECE)]
+        pieces = cut(answer)
         deltas = [{"reasoning_content": thinking}] if thinking else []
         deltas += [{"content": piece} for piece in pieces]
         made = ({**frame, "choices": [{**choice, "delta": delta, "finish_reason": None}]} for delta in deltas)

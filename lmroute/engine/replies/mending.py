@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from dspy import lm15
 
+from lmroute.engine.verdicts import own
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -57,6 +59,9 @@ class Mending:
     def nothing(self, finish: str, *, reasoned: bool) -> lm15.ProviderError | None:
         """The error that an answer without content and tool calls is; ``None`` where the reasoning is something.
 
+        What comes of the caller's own bounds tells nothing of the server: with ``stop`` an answer may be empty, and
+        one that its ``max_tokens`` cut off is the request's failure.
+
         Args:
             finish: the answer's ``finish_reason``.
         """
@@ -65,12 +70,12 @@ class Mending:
             allowed = f"all {limit} max_tokens" if limit else "all tokens there were"
             spent = "went into reasoning" if reasoned else "were used up, probably by reasoning,"
             advice = "raise max_tokens, or ask for less with reasoning_effort: none"
-            return lm15.ProviderError(f"no answer: {allowed} {spent} before it began; {advice}")
-        if reasoned:
+            kind = lm15.InvalidRequestError if limit else lm15.ProviderError
+            return own(kind(f"no answer: {allowed} {spent} before it began; {advice}"))
+        if reasoned or (finish == "stop" and self.request.config.stop):
             return None
-        return lm15.ProviderError(
-            f"the model's answer is empty: no content, no reasoning, no tool calls (finish_reason {finish!r})"
-        )
+        empty = "the model's answer is empty: no content, no reasoning, no tool calls"
+        return own(lm15.ProviderError(f"{empty} (finish_reason {finish!r})"), empty)
 
     def _schema(self) -> Mapping[str, Any] | None:
         asked = self.request.config.response_format

@@ -10,6 +10,7 @@ from dspy import lm15
 
 from lmroute.engine.replies.errors import as_error, parsed, raised, readable
 from lmroute.engine.replies.opening import LEAKED, split
+from lmroute.engine.verdicts import own
 
 if TYPE_CHECKING:
     from lmroute.engine.exchange import Exchange
@@ -54,7 +55,7 @@ def _unhidden(status: int, body: bytes, *, needs_choices: bool) -> int:
             return int(error["code"])
         raise raised(error, status)
     if needs_choices:
-        raise lm15.ProviderError("the answer has no choices", status=status)
+        raise own(lm15.ProviderError("the answer has no choices", status=status))
     return status
 
 

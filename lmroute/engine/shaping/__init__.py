@@ -13,6 +13,7 @@ from dspy import lm15
 from lmroute.engine.shaping import lmstudio
 from lmroute.engine.shaping.json_modes import appended, fit_json
 from lmroute.engine.shaping.params import with_params
+from lmroute.engine.verdicts import own
 from lmroute.providers.catalog import TYPES, Dialect
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def fit(request: Request, profile: Profile) -> tuple[Request, tuple[str, ...]]:
         if profile.params or config.extensions:
             config = with_params(config, dict(profile.params))
     except (TypeError, ValueError) as error:
-        raise lm15.ConfigurationError(f"providers.{profile.id}.params: {error}") from error
+        raise own(lm15.ConfigurationError(f"providers.{profile.id}.params: {error}")) from error
     if config.top_k is not None and _takes_top_k(profile):
         config = replace(config, top_k=None, extensions={"top_k": config.top_k, **(config.extensions or {})})
     if instruction:

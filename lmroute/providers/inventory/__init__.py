@@ -7,7 +7,7 @@ The probe, the engine, ``lmroute models`` and ``lmroute lock`` all read servers 
 can tell more than its dialect's list has a module of its own here, and a row in ``taking.NATIVE``.
 """
 
-from lmroute.providers.inventory.finding import find, is_answer, not_offered, passed_on
+from lmroute.providers.inventory.finding import find, is_answer, no_chat, not_offered, passed_on
 from lmroute.providers.inventory.line import Line, opened
 from lmroute.providers.inventory.listing import LISTINGS, PUBLIC, Listing
 from lmroute.providers.inventory.models import NOTHING, Api, Inventory, ListedModel
@@ -28,6 +28,7 @@ __all__ = [
     "find",
     "is_answer",
     "looks_like",
+    "no_chat",
     "not_offered",
     "opened",
     "passed_on",

@@ -48,6 +48,13 @@ def passed_on(models: Sequence[ListedModel], name: str, profile: Profile) -> Lis
     return next((m for m in models if _leaves(m, profile) and (m.id == name or _is_same(m, name, profile.type))), None)
 
 
+def no_chat(models: Sequence[ListedModel], name: str) -> str:
+    """That the model of this name answers no chat, in words; empty where it does, or where nobody says."""
+    known = (m for m in models if not m.chats and m.loaded is not None)
+    other = next((m for m in known if name.casefold() in {m.id.casefold(), m.key.casefold()}), None)
+    return "" if other is None else f"'{other.id}' is an embedding model, it answers no chat"
+
+
 def not_offered(models: Sequence[ListedModel], name: str, profile: Profile) -> ListedModel | None:
     """The model of that name that the server has and that a request cannot have, because it is not loaded."""
     return next((m for m in models if not m.offered and (m.id == name or _is_same(m, name, profile.type))), None)

@@ -70,6 +70,7 @@ def _read_v1(entry: dict[str, Any], key: str) -> Iterator[ListedModel]:
     model = ListedModel(
         one_line(key),
         chats=entry.get("type") == "llm",
+        embeds=entry.get("type") == "embedding",
         loaded=False,
         max_context_window=tokens(entry.get("max_context_length")),
         tools=told(able.get("trained_for_tool_use")),
@@ -101,6 +102,7 @@ def _read_v0(entry: dict[str, Any], key: str) -> Iterator[ListedModel]:
     yield ListedModel(
         one_line(key),
         chats=entry.get("type") in {"llm", "vlm"},
+        embeds=entry.get("type") == "embeddings",
         loaded=entry.get("state") == "loaded",
         context_window=tokens(entry.get("loaded_context_length")),
         max_context_window=tokens(entry.get("max_context_length")),

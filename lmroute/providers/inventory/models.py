@@ -40,6 +40,7 @@ class ListedModel:
         elsewhere: the host that runs the model, where the server only passes requests on (Ollama's cloud models).
         offered: whether a request may name it now. What is on disk only is not, where just-in-time loading is off.
         chats: whether it can answer a chat; embedding models cannot.
+        embeds: whether it is an embedding model.
         context_window: tokens that it takes now: those of the loaded instance.
         max_context_window: tokens that it could take at most.
         reasoning: the settings of reasoning that it takes; ``None`` when it exposes none.
@@ -52,6 +53,7 @@ class ListedModel:
     of: str = ""
     offered: bool = True
     chats: bool = True
+    embeds: bool | None = None
     loaded: bool | None = None
     context_window: int | None = None
     max_context_window: int | None = None

@@ -4,7 +4,7 @@ Verified against LM Studio 0.3.5 to 0.4.25. Nothing here asks for a version; the
 loaded or not, is read in ``lmroute.providers.inventory``.
 """
 
-from lmroute.providers.lmstudio.meanings import meaning_of, without_token
+from lmroute.providers.lmstudio.meanings import meaning_of, phrase_in, without_token
 from lmroute.providers.lmstudio.names import is_same_model
 
-__all__ = ["is_same_model", "meaning_of", "without_token"]
+__all__ = ["is_same_model", "meaning_of", "phrase_in", "without_token"]

@@ -2,14 +2,15 @@
 
 ``POST …/load`` always adds a copy, under ``key:2``, ``key:3`` and so on, each with its own memory. So nothing is loaded
 here before the list was read, processes of one machine take turns, and a copy that came about all the same, because
-another program loaded the model meanwhile, is unloaded again.
+another program loaded the model meanwhile, is unloaded again. A load that nobody waits for any more is waited for
+before another one is asked for (see ``unfinished``).
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
+import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -19,15 +20,19 @@ import httpcore
 from filelock import FileLock, Timeout
 
 from lmroute.config.paths import user_state_dir
-from lmroute.errors import ProviderUnavailable
+from lmroute.errors import ModelMissing, ProviderUnavailable
+from lmroute.providers import dialing
+from lmroute.providers.addresses import server_of
 from lmroute.providers.inventory import Api, Inventory, ListedModel, take
+from lmroute.providers.lmstudio import unfinished
+from lmroute.providers.lmstudio.lookup import instance_of, instead, model_of, names_a_copy
 from lmroute.providers.lmstudio.names import plain_key
-from lmroute.providers.lmstudio.refusals import TOO_OLD, accepted, reason_of
+from lmroute.providers.lmstudio.refusals import Deed, accepted, reason_of, too_old
 from lmroute.providers.lmstudio.tokens import REFUSED
-from lmroute.redact import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
     from typing import Any
 
     from lmroute.model import Load
@@ -38,8 +43,7 @@ SETTINGS = ("context_length", "eval_batch_size", "flash_attention", "num_experts
 
 _MODELS = "/api/v1/models"
 _COPY = re.compile(r":\d+$")
-_SHOWN = 3
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +61,22 @@ class Loaded:
     load_s: float | None = None
 
 
-def load(line: Line, key: str, settings: Load, *, copy: bool = False) -> Loaded:
+def load(
+    line: Line,
+    key: str,
+    settings: Load,
+    *,
+    copy: bool = False,
+    wait: Callable[[float], object] = time.sleep,
+) -> Loaded:
     """Have a model in memory: the instance that is there, else a new one.
 
-    Blocks until it is loaded; ``line.total_s`` bounds that.
+    Blocks until it is loaded; ``line.total_s`` bounds that, and so does ``dialing.until``.
 
     Args:
         settings: of a new instance; one that is there keeps its own.
-        copy: load another copy even where there is one.
+        copy: load another copy even where there is one, or is going to be one.
+        wait: waits so many seconds between two looks at a load that was left.
 
     Raises:
         ModelMissing: the server has no such model; the message names those that are called alike.
@@ -74,7 +86,12 @@ def load(line: Line, key: str, settings: Load, *, copy: bool = False) -> Loaded:
     """
     with _taking_turns(line):
         inventory = listed(line)
-        if not copy and (there := instance_of(inventory, key)):
+        there = None if copy else instance_of(inventory, key)
+        if there is None:
+            _must_be_no_copy(inventory, key)
+            there = None if copy else _arriving(line, key, wait)
+        if there:
+            unfinished.end(_note(line, key))
             return Loaded(there, is_new=False)
         asked = {name: value for name, value in asdict(settings).items() if name in SETTINGS and value is not None}
         answer = _load(line, inventory, {"model": key, **asked})
@@ -97,11 +114,15 @@ def unload(line: Line, instance: str) -> None:
         ProviderUnavailable, TokenRefused, Unreadable, and httpcore's errors, as ``load``.
     """
     reply = line.ask_root(f"{_MODELS}/unload", {"instance_id": instance})
-    accepted(line, reply, f"{instance} is not unloaded", "lmroute models shows what is loaded")
+    accepted(line, reply, f"{instance} is not unloaded", "lmroute models shows what is loaded", deed="unload")
+    unfinished.end(_note(line, instance))
 
 
-def listed(line: Line) -> Inventory:
+def listed(line: Line, deed: Deed = "load") -> Inventory:
     """What the server has.
+
+    Args:
+        deed: what it is to be told next.
 
     Raises:
         ProviderUnavailable: it is no LM Studio that can be told to load.
@@ -122,43 +143,56 @@ def listed(line: Line) -> Inventory:
     if inventory.problem:
         raise ProviderUnavailable(f"{line.root}: {inventory.problem}\n  help: try again")
     if inventory.api is not Api.LMSTUDIO_V1:
-        raise ProviderUnavailable(f"{line.root} cannot be told to load or unload: {TOO_OLD}")
+        raise ProviderUnavailable(f"{line.root} cannot be told to {deed}: {too_old(deed)}")
     return inventory
 
 
-def instance_of(inventory: Inventory, key: str) -> ListedModel | None:
-    """The loaded instance that a request for this name gets: of exactly that name, else of that model."""
-    instances = [model for model in inventory.models if model.loaded and model.of]
-    return next((m for m in instances if m.id == key), None) or next(
-        (m for m in instances if plain_key(m.of) == plain_key(key)), None
-    )
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """The names that somebody may have meant, as advice; what there is when none is near."""
-    names = list(dict.fromkeys(known))
-    short = {other.rpartition("/")[2].casefold(): other for other in names}
-    wanted = name.casefold()
-    alike = [other for other in names if wanted in other.casefold()]
-    alike += [short[other] for other in difflib.get_close_matches(wanted.rpartition("/")[2], short, n=_SHOWN)]
-    shown = list(dict.fromkeys(alike))[:_SHOWN]
-    if shown:
-        return f"did you mean {_enumerated(shown)}?"
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"there are {_enumerated(names[:_SHOWN])}{more}" if names else "there is none"
+def unfinished_s(line: Line, key: str) -> float | None:
+    """Seconds since a load of this model began whose end nobody saw; ``None`` where there is none."""
+    return unfinished.age_s(_note(line, key))
 
 
 def _load(line: Line, inventory: Inventory, body: dict[str, Any]) -> dict[str, Any]:
-    key, unknown = body["model"], near(body["model"], (model.key for model in inventory.models))
+    key, note = body["model"], _note(line, body["model"])
+    unfinished.begin(note)
+    began = time.monotonic()
     try:
         reply = line.ask_root(f"{_MODELS}/load", body)
     except httpcore.TimeoutException as error:
         # Asked once more it would load another copy, as soon as this one is there.
         raise ProviderUnavailable(
-            f"{key} was not loaded within {line.total_s:g} s, and may still be loading: lmroute models shows when it is"
-            f" there\n  help: a longer --timeout, or providers.{line.profile.id}.timeouts.load_s"
+            f"{key} was not loaded within {_since(began)}, and may still be loading: lmroute models shows when it is"
+            f" there\n  help: {_more_time(line)}"
         ) from error
-    return accepted(line, reply, f"{key} is not loaded", f"{unknown} Or get it: lmroute models download {key}")
+    except Exception:  # the server went away, or was never reached
+        unfinished.end(note)
+        raise
+    unfinished.end(note)
+    return accepted(line, reply, f"{key} is not loaded", instead(inventory, key))
+
+
+def _arriving(line: Line, key: str, wait: Callable[[float], object]) -> ListedModel | None:
+    """The instance that a load brings which was left before its end; ``None`` where none is under way."""
+    while (age_s := unfinished_s(line, key)) is not None:
+        if there := instance_of(listed(line), key):
+            return there
+        ends = dialing.deadline()
+        if ends is not None and ends - time.monotonic() <= _EVERY_S:
+            raise ProviderUnavailable(
+                f"{key} is not there yet: a load of it began {age_s:.0f} s ago, and nobody saw its end\n"
+                f"  help: look with: lmroute models; or load one more at once: lmroute models load {key} --copy"
+            )
+        wait(_EVERY_S)
+    return None
+
+
+def _must_be_no_copy(inventory: Inventory, key: str) -> None:
+    """LM Studio numbers copies by itself: none can be asked for by its number."""
+    if names_a_copy(inventory, key) and (model := model_of(inventory, key)):
+        raise ModelMissing(
+            f"there is no instance '{key}'\n"
+            f"  help: name the model, '{model.key}'; with --copy one more is loaded, and LM Studio numbers it"
+        )
 
 
 def _loaded_meanwhile(now: Inventory, made: ListedModel) -> ListedModel | None:
@@ -167,19 +201,20 @@ def _loaded_meanwhile(now: Inventory, made: ListedModel) -> ListedModel | None:
     return next(others, None) if _COPY.search(made.id) else None
 
 
-def _enumerated(names: Iterable[str]) -> str:
-    return ", ".join(f"'{one_line(name)}'" for name in names)
-
-
 @contextmanager
 def _taking_turns(line: Line) -> Iterator[None]:
     """One load at a time for a server, whatever process of this machine asks for it."""
-    folder = user_state_dir() / "loading"
+    folder, began = _folder(), time.monotonic()
+    ends = dialing.deadline()
+    patience_s = line.total_s if ends is None else min(line.total_s, max(0.0, ends - began))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        turn = FileLock(folder / f"{_server(line)}.lock").acquire(timeout=line.total_s)
+        turn = FileLock(folder / f"{_server(line)}.lock").acquire(timeout=patience_s)
     except Timeout as error:
-        raise ProviderUnavailable(f"another program has been loading a model on {line.root} all the while") from error
+        raise ProviderUnavailable(
+            f"another program has been loading a model on {line.root} for all of the {_since(began)} that were waited"
+            f"\n  help: {_more_time(line)}"
+        ) from error
     except OSError as error:
         raise ProviderUnavailable(
             f"{folder}, where programs that load models take turns, cannot be written: {error.strerror}\n"
@@ -189,8 +224,25 @@ def _taking_turns(line: Line) -> Iterator[None]:
         yield
 
 
+def _since(began: float) -> str:
+    return f"{round(time.monotonic() - began, 1):g} s"
+
+
+def _more_time(line: Line) -> str:
+    """What may have ended a wait, as advice: a command's own bound, the profile's, or the deadline of a call."""
+    return f"a longer --timeout, providers.{line.profile.id}.timeouts.load_s, or deadline_s of the policy"
+
+
+def _note(line: Line, key: str) -> Path:
+    """Where it is remembered that a load of this model is under way."""
+    name = hashlib.sha256(plain_key(key).encode()).hexdigest()[:16]
+    return _folder() / f"{_server(line)}-{name}.begun"
+
+
+def _folder() -> Path:
+    return user_state_dir() / "loading"
+
+
 def _server(line: Line) -> str:
     """A file name for the server, the same for each way to say this machine."""
-    parts = urlsplit(line.root)
-    host = "loopback" if parts.hostname in _LOOPBACK else parts.hostname
-    return hashlib.sha256(f"{host}:{parts.port}{parts.path}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{server_of(line.root)}{urlsplit(line.root).path}".encode()).hexdigest()[:16]

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 EVERY_S = 1.0
 _DOWNLOAD = "/api/v1/models/download"
-_LINK = re.compile(r"https?://", re.IGNORECASE)
+_LINK = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_HUB = re.compile(r"https://huggingface\.co/[^/\s]+/[^/\s]", re.IGNORECASE)
+_UNKNOWN_KEY = "a key is written as on lmstudio.ai/models (publisher/name); or give a https://huggingface.co/ address"
+_UNKNOWN_LINK = "open it in a browser: is it spelt so, and public? LM Studio takes repositories with GGUF or MLX files"
 _PATIENCE = 10
 """Questions in a row that may go wrong: a server that is busy, or a machine that slept, is no end of a download."""
 
@@ -87,19 +90,25 @@ def download(
         wait: waits so many seconds between two questions.
 
     Raises:
-        LmrouteError: ``quantization`` comes with a key.
+        LmrouteError: an address is none of a repository on Hugging Face, or ``quantization`` comes with a key.
         ModelMissing, TokenRefused, ProviderUnavailable: the server refuses, or forgot the download.
         Unreadable, and httpcore's errors, when the server does not answer.
     """
-    if quantization and not _LINK.match(model):
+    is_link = bool(_LINK.match(model))
+    if is_link and not _HUB.match(model):
+        raise LmrouteError(
+            f"{model} is not the address of a repository on Hugging Face\n"
+            "  help: write https://huggingface.co/USER/REPOSITORY, or a key of lmstudio.ai/models"
+        )
+    if quantization and not is_link:
         raise LmrouteError(
             f"a quantization goes with a Hugging Face address, and {model} is none\n"
             f"  help: leave it out, or write https://huggingface.co/{model.removeprefix('huggingface.co/')}"
         )
     wanted = {"model": model} | ({"quantization": quantization} if quantization else {})
     with opened() as line:
-        advice = "a key is written as on lmstudio.ai/models (publisher/name); or give a https://huggingface.co/ address"
-        now = _read(line, accepted(line, line.ask_root(_DOWNLOAD, wanted), f"{model} is not downloaded", advice))
+        reply, advice = line.ask_root(_DOWNLOAD, wanted), _UNKNOWN_LINK if is_link else _UNKNOWN_KEY
+        now = _read(line, accepted(line, reply, f"{model} is not downloaded", advice, deed="download"))
     yield now
     while not now.is_over:
         wait(EVERY_S)
@@ -125,7 +134,7 @@ def _told(line: Line, reply: Reply, model: str) -> Progress:
             f"{line.root} has forgotten the download of {model}; was it started anew?\n"
             f"  help: ask for it again: lmroute models download {model}"
         )
-    return _read(line, accepted(line, reply, f"{line.root} does not tell how far {model} is"))
+    return _read(line, accepted(line, reply, f"{line.root} does not tell how far {model} is", deed="download"))
 
 
 def _read(line: Line, body: dict[str, Any]) -> Progress:

@@ -9,7 +9,7 @@ model_load_failed (500)        the guardrails stopped it, or its engine did not 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from lmroute.errors import ModelMissing, ProviderUnavailable, TokenRefused
 from lmroute.providers.http import message_of
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from lmroute.providers.http import Reply
     from lmroute.providers.inventory import Line
 
-TOO_OLD = "that takes LM Studio 0.4 or newer; load it in the app, or with: lms load"
+Deed: TypeAlias = Literal["load", "unload", "download"]
+_BY_HAND: dict[Deed, str] = {"load": "lms load", "unload": "lms unload", "download": "lms get"}
+"""LM Studio's own program does the same with any release."""
 _TOO_OLD = re.compile("unexpected endpoint", re.IGNORECASE)
 _NO_ROOM = re.compile("insufficient system resources|guardrail|out of memory", re.IGNORECASE)
 _LOAD_FAILED = "model_load_failed"
@@ -32,12 +34,18 @@ _MAKE_ROOM = (
 _LOOK = "LM Studio's own log tells more (Developer page, or: lms log stream); a smaller --context-length may help"
 
 
-def accepted(line: Line, reply: Reply, failed: str, unknown: str = "") -> dict[str, Any]:
+def too_old(deed: Deed) -> str:
+    """That a release before 0.4 cannot be told to do something, and how to do it by hand."""
+    return f"that takes LM Studio 0.4 or newer; {deed} it in the app, or with: {_BY_HAND[deed]}"
+
+
+def accepted(line: Line, reply: Reply, failed: str, unknown: str = "", *, deed: Deed = "load") -> dict[str, Any]:
     """The answer to an accepted request.
 
     Args:
         failed: what did not come about, as the message begins.
         unknown: what to do when the server does not know the name.
+        deed: what was asked of it.
 
     Raises:
         TokenRefused: the token may not do this, or there is none.
@@ -54,7 +62,7 @@ def accepted(line: Line, reply: Reply, failed: str, unknown: str = "") -> dict[s
     if "model_not_found" in kinds:
         raise ModelMissing(_told(f"{failed}: {reason}", unknown))
     if _TOO_OLD.search(reason):
-        raise ProviderUnavailable(f"{failed}: {TOO_OLD}")
+        raise ProviderUnavailable(f"{failed}: {too_old(deed)}")
     if _LOAD_FAILED in kinds:
         raise ProviderUnavailable(_told(f"{failed}: {reason}", _MAKE_ROOM if _NO_ROOM.search(reason) else _LOOK))
     raise ProviderUnavailable(f"{failed}: {reason}")

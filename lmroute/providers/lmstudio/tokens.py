@@ -39,6 +39,11 @@ def refusal(token: Secret | None, status: int, profile: Profile) -> Refusal:
         return Refusal(
             "API tokens are required there, and no token was sent", f"make one in LM Studio ({_MANAGE}) and {where}"
         )
+    if token.reveal().casefold().startswith("bearer "):
+        return Refusal(
+            "the key that was sent begins with 'Bearer '",
+            f"leave out 'Bearer ', which lmroute writes by itself: only the token, and {where}",
+        )
     if not _SHAPE.fullmatch(token.reveal()):
         return Refusal(
             "the key that was sent has not the shape of an LM Studio token",

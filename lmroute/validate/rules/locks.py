@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lmroute.config.complaints import did_you_mean
 from lmroute.config.keypaths import dotted
 from lmroute.diagnostics import Diagnostic, Related
-from lmroute.lock.document import address
+from lmroute.lock.document import Kind, address
 from lmroute.model import AUTO, Named
 
 if TYPE_CHECKING:
@@ -44,20 +44,38 @@ def same_server(context: Context) -> Iterator[Diagnostic]:
 
 
 def models(context: Context) -> Iterator[Diagnostic]:
-    """LMR333: the profile, or the policy, names a model that the locked server did not have."""
+    """LMR333: the profile, or the policy, names a model that the locked server did not have, or that cannot chat."""
     for pair in _same(context):
         for path, name in pair.names():
-            if pair.locked.answering(name) is None and (name != AUTO or name in pair.locked.answers):
+            if other := _embedding(name, pair.locked):
+                message, place = f"'{other.id}' is an embedding model, it answers no chat", pair.line_of(other)
+                yield pair.finding("LMR333", ("models",), message, _instead(pair.locked), place, at=path)
+            elif pair.locked.answering(name) is None and (name != AUTO or name in pair.locked.answers):
                 message, advice = _missing(name, pair.locked)
                 yield pair.finding("LMR333", ("models",), message, advice, at=path)
 
 
+def _embedding(name: str, locked: LockedProvider) -> LockedModel | None:
+    """The model of a name when that is known to answer no chat, whoever else answered to it."""
+    model = locked.answering(name) or locked.named(name)
+    return model if model and model.kind is Kind.EMBEDDING else None
+
+
+def _instead(locked: LockedProvider) -> str:
+    chats = _chats(locked)
+    return f"name a chat model: {', '.join(chats[:_SHOWN_MODELS])}" if chats else _AGAIN
+
+
+def _chats(locked: LockedProvider) -> list[str]:
+    return [model.id for model in locked.models if model.kind is Kind.CHAT]
+
+
 def _missing(name: str, locked: LockedProvider) -> tuple[str, str]:
     """Why nobody answered to a name, and what to do."""
-    chats = [model.id for model in locked.models if model.chats]
+    chats = _chats(locked)
     if name == AUTO:
         return "the server had no chat model when it was locked", _AGAIN
-    if name.casefold() in (known.casefold() for known in chats):
+    if locked.named(name):
         return f"'{name}' was not loaded when the server was locked, and a request loads none there", _AGAIN
     message = f"the server had no model '{name}' when it was locked"
     if near := did_you_mean(name, chats):
@@ -128,7 +146,8 @@ class _Pair:
     def answering(self) -> Iterator[tuple[str, LockedModel]]:
         """The names that the profile sends and somebody answered to, and who did."""
         for name in self.profile.models:
-            if model := self.locked.answering(name):
+            model = self.locked.answering(name)
+            if model and model.kind is not Kind.EMBEDDING:
                 yield name, model
 
     def line_of(self, model: LockedModel) -> KeyPath:

@@ -15,38 +15,105 @@ from lmroute.emulator.catalog import Model
 from lmroute.emulator.faults import Faults
 from lmroute.emulator.instances import LoadConfig
 from lmroute.emulator.remote import Remote
-from lmroute.emulator.settings import Settings
+from lmroute.emulator.settings import Loaded, Settings
 from lmroute.emulator.versions import NATIVE_V0, NEWEST
 from lmroute.engine.children import AsyncProviderEngine
-from lmroute.engine.provider import Provider
-from lmroute.engine.verdicts import classify
-from lmroute.model import AUTO, Failure
+from lmroute.engine.live import Live
+from lmroute.engine.live.learnt import Learnt
+from lmroute.engine.provider import Provider, Providers
+from lmroute.engine.verdicts import PromptTooLongError, classify
+from lmroute.model import AUTO, Candidate, Failure, Rule, Selector
 
 CHAT = "/v1/chat/completions"
+TERN = "rookery/tern-3b-instruct"
 TINY = Model("a/tiny", context_length=20)
 LONG = "tell me a story of a heron, " * 20
 STORY = Line(re.compile("story"), "and then " * 60)
 
 
+OVER = "a " * 45
+"""By lmroute's estimate it may fit into the tiny window, by the server's count it does not."""
+
+
 def test_l17_an_overflow_is_one_in_the_words_of_every_release(mode, make, lmstudio, shared, release, asked):  # noqa: PLR0917
-    with pytest.raises(lm15.ContextLengthError):
-        asked(mode.provider(lmstudio(shared(release, models=(TINY,)).url)), make.ask(LONG, model=AUTO))
+    with pytest.raises(lm15.ContextLengthError) as caught:
+        asked(mode.provider(lmstudio(shared(release, models=(TINY,)).url)), make.ask(OVER, model=AUTO))
+    assert not isinstance(caught.value, PromptTooLongError)
 
 
 @pytest.mark.parametrize("wording", ["E10", "E11", "E12", "E14"])
 def test_l17_and_in_every_other_known_wording(mode, make, lmstudio, shared, asked, wording):  # noqa: PLR0917
     emulated = shared(NEWEST, models=(TINY,), faults=Faults(overflow=wording))
-    with pytest.raises(lm15.ContextLengthError):
-        asked(mode.provider(lmstudio(emulated.url)), make.ask(LONG, model=AUTO))
+    with pytest.raises(lm15.ContextLengthError) as caught:
+        asked(mode.provider(lmstudio(emulated.url)), make.ask(OVER, model=AUTO))
+    assert not isinstance(caught.value, PromptTooLongError)
 
 
 def test_l17_the_larger_window_answers(router_over, make, lmstudio, shared, release, asked, outcomes):  # noqa: PLR0917
-    """The window is learnt, and the small one not asked again; 0.3.5 tells none, and has to refuse each time."""
+    """The window is learnt, and the small one not asked; 0.3.5 tells none, and has to refuse each time."""
     small, large = lmstudio(shared(release, models=(TINY,)).url), lmstudio(shared(release).url)
     engine = router_over(small, replace(large, id="large"))
-    first, second = (asked(engine, make.ask(LONG)) for _ in range(2))
-    assert outcomes(first) == ["context_length", None]
-    assert outcomes(second) == ([None] if release.has(NATIVE_V0) else ["context_length", None])
+    for _ in range(2):
+        told = outcomes(asked(engine, make.ask(LONG)))
+        assert told == ([None] if release.has(NATIVE_V0) else ["context_length", None])
+
+
+def test_l17_it_does_so_where_the_rule_lets_nobody_fall_back(mode, make, lmstudio, shared, asked, outcomes):  # noqa: PLR0917
+    """To look whether it fits is no attempt; a window that was not known yet, or not lately, is looked up first."""
+    small, large = lmstudio(shared(NEWEST, models=(TINY,)).url), replace(lmstudio(shared(NEWEST).url), id="large")
+    rule, live = Rule("strict", (Selector(),), fallback_on=frozenset()), Live()
+    engine = mode.router_type.of(make.stack(small, large, rules=(rule,)), live, Providers(live.learnt))
+    try:
+        assert outcomes(asked(engine, make.ask(LONG))) == [None]
+    finally:
+        mode.close(engine)
+
+
+@pytest.fixture
+def never_kept(monkeypatch):
+    """Whatever is told is stale at once, as if seconds had passed between any two calls."""
+    monkeypatch.setattr("lmroute.engine.stock._TOLD_S", 0.0)
+    monkeypatch.setattr("lmroute.engine.stock._OURS_S", 0.0)
+
+
+@pytest.mark.usefixtures("never_kept")
+def test_l17_a_window_that_refused_is_looked_at_again(router_over, make, lmstudio, emulate, asked):
+    emulated = emulate(NEWEST, loaded=(Loaded(TERN, config=LoadConfig(context_length=100)),))
+    engine = router_over(lmstudio(emulated.url))
+    for _ in range(2):
+        with pytest.raises(lm15.ContextLengthError, match=r"140 tokens, and the window of .* is 100"):
+            asked(engine, make.ask(LONG))
+    emulated.unload(TERN)
+    emulated.load(TERN, context_length=4096)
+    assert asked(engine, make.ask(LONG)).model == TERN
+
+
+@pytest.mark.usefixtures("never_kept")
+def test_l17_a_stale_window_above_the_stated_one_still_counts(router_over, make, lmstudio, shared, asked):
+    """If only the stated one were left, nobody would ever look again."""
+    engine = router_over(replace(lmstudio(shared(NEWEST).url), context_window=10))
+    asked(engine, make.ask("hi"))
+    assert asked(engine, make.ask(LONG)).model == TERN
+
+
+def test_l17_an_overflow_that_the_window_did_not_foretell_makes_it_look(mode, make, lmstudio, emulate, asked):
+    emulated, learnt = emulate(NEWEST, loaded=(Loaded(TERN),)), Learnt()
+    engine = mode.provider(lmstudio(emulated.url), learnt)
+    asked(engine, make.ask("hi", model=AUTO))
+    emulated.unload(TERN)
+    emulated.load(TERN, context_length=100)
+    for kind in (lm15.ContextLengthError, PromptTooLongError):  # the server's word, then what was learnt by it
+        with pytest.raises(kind):
+            asked(engine, make.ask(LONG, model=AUTO))
+    assert learnt.windows == {Candidate("lmstudio", AUTO): 100}
+
+
+def test_l17_more_tokens_than_there_is_room_for_are_no_overflow(router_over, make, lmstudio, shared, asked):
+    """The identical request: at first the window is not known, then it is. The answer alone would be too long."""
+    engine = router_over(lmstudio(shared(NEWEST).url))
+    request = make.ask("hi", max_tokens=16_000)
+    degraded = [asked(engine, request).provider_data["lmroute"]["attempts"][0].get("degraded") for _ in range(2)]
+    assert degraded == [None, ["max_tokens 16000 sent as 4095, which is what the prompt leaves of the window"]]
 
 
 def test_l18_a_window_that_fills_up_falls_back(router_over, make, mode, lmstudio, shared, release, asked, outcomes):  # noqa: PLR0917

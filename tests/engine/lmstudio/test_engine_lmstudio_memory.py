@@ -16,7 +16,7 @@ from lmroute.emulator.settings import Loaded
 from lmroute.emulator.versions import NATIVE_V0, NATIVE_V1, NEWEST, PROFILES
 from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.verdicts import NotReadyError
-from lmroute.model import Candidate, Load, LoadMode
+from lmroute.model import AUTO, Candidate, Load, LoadMode
 
 TERN, HERON = (model.key for model in SCRIPTED[:2])
 OLD = {name: version for name, version in PROFILES.items() if not version.has(NATIVE_V1)}
@@ -144,6 +144,29 @@ def test_l14_unloaded_behind_our_back_it_is_loaded_again(mode, make, lmstudio, e
     for _ in range(2):
         assert asked(engine, make.ask(model=TERN)).model == TERN
         emulated.unload(TERN)
+
+
+def test_l14_unloaded_behind_our_back_it_keeps_its_settings(mode, make, lmstudio, emulate, asked, monkeypatch):  # noqa: PLR0917
+    """LM Studio would load it with its own; that it is gone is seen as soon as what was told of it is stale."""
+    monkeypatch.setattr("lmroute.engine.stock._OURS_S", 0.0)
+    emulated, load = emulate(NEWEST, loaded=()), Load(LoadMode.EXPLICIT, context_length=9000)
+    engine = mode.provider(lmstudio(emulated.url, models=(TERN,), load=load))
+    for _ in range(2):
+        asked(engine, make.ask(model=TERN))
+        assert in_memory(emulated.state()) == {TERN: 9000}
+        emulated.unload(TERN)
+
+
+def test_l14_auto_follows_a_swap(mode, make, lmstudio, emulate, asked, monkeypatch):  # noqa: PLR0917
+    """Naming the model of a moment ago would make LM Studio load what the user has just unloaded."""
+    monkeypatch.setattr("lmroute.engine.stock._TOLD_S", 0.0)
+    emulated = emulate(NEWEST)
+    engine = mode.provider(lmstudio(emulated.url))
+    asked(engine, make.ask(model=AUTO))
+    emulated.unload(TERN)
+    emulated.load(HERON)
+    assert asked(engine, make.ask(model=AUTO)).model == HERON
+    assert list(in_memory(emulated.state())) == [HERON]
 
 
 def test_l14_without_jit_it_is_missed_until_a_person_loads_it(mode, make, lmstudio, emulate, release, asked):  # noqa: PLR0917
