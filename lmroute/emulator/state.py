@@ -137,7 +137,9 @@ class State:
         Awaiting it raises ``LoadFailed`` when it cannot be loaded; giving up waiting does not stop the load.
         """
         how = Load(config, ttl_s=ttl_s or self._settings.ttl_s, jit=True)
-        return asyncio.shield(self._loading.get(model.key) or self._start(model.key, model, how, faults))
+        waiting = asyncio.shield(self._loading.get(model.key) or self._start(model.key, model, how, faults))
+        waiting.add_done_callback(_see)
+        return waiting
 
     async def load(self, model: Model, how: Load, faults: Faults) -> Instance:
         """One more instance of ``model``, as a person loads it; no request evicts it.
@@ -157,14 +159,9 @@ class State:
         # A task of its own: the load goes on when the client that asked for it goes away.
         task = asyncio.get_running_loop().create_task(self._load(name, model, how, faults))
         self._loading[name] = task
-        task.add_done_callback(lambda done: self._loaded(name, done))
+        task.add_done_callback(lambda done: self._loading.get(name) is done and self._loading.pop(name))
+        task.add_done_callback(_see)
         return task
-
-    def _loaded(self, name: str, task: asyncio.Task[Instance]) -> None:
-        if self._loading.get(name) is task:
-            del self._loading[name]
-        if not task.cancelled():
-            task.exception()  # seen, even if nobody waits for the model any more
 
     async def _load(self, name: str, model: Model, how: Load, faults: Faults) -> Instance:
         if how.jit:
@@ -210,3 +207,9 @@ class State:
         parallel = config.parallel or default.parallel or (4 if self._settings.version.has(PARALLEL) else 1)
         window = min(window, model.max_context_length)
         return Instance(name, model, config, window, parallel, self.clock, jit=how.jit, ttl_s=how.ttl_s)
+
+
+def _see(done: asyncio.Future[Instance]) -> None:
+    # Whoever waited for the model may have gone away; asyncio complains of errors that nobody looks at.
+    if not done.cancelled():
+        done.exception()

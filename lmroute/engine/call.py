@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dspy import lm15
 
 from lmroute.engine import verdicts
+from lmroute.engine.attempt import Try
 from lmroute.engine.choice import Choice
 from lmroute.engine.live.pauses import Pause
 from lmroute.engine.live.slots import NoSlotError
 from lmroute.engine.refusals import code_of, refusal
 from lmroute.engine.trace import notes_of, trace, traced, with_field
-from lmroute.model import Attempt, Attributes, Candidate, Failure
-from lmroute.providers import dialing
+from lmroute.model import Attempt, Candidate, Failure
 from lmroute.routing.attempts import may_fall_back
-from lmroute.telemetry.events import CallEvent, Usage, records
+from lmroute.telemetry.events import CANCELLED, CallEvent, Usage, records
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from contextlib import AbstractContextManager
 
     from dspy.lm15 import Request, Response
 
@@ -34,31 +32,6 @@ if TYPE_CHECKING:
     from lmroute.engine.live.turns import Turn
     from lmroute.engine.routing import Routing
     from lmroute.routing.attempts import Failed
-
-
-@dataclass(slots=True)  # not frozen: that would double the cost of making one, at every call
-class Try:
-    """One attempt to make: whom to ask, what, for which request, and since when.
-
-    Attributes:
-        paid: what it cost as a retry.
-        is_over: whether its outcome was reported.
-    """
-
-    candidate: Candidate
-    request: Request
-    attributes: Attributes
-    routing: Routing
-    turn: Turn
-    degraded: tuple[str, ...]
-    started: float
-    deadline: float
-    paid: int = 0
-    is_over: bool = False
-
-    def bounded(self) -> AbstractContextManager[None]:
-        """The call's deadline, for the socket operations inside."""
-        return dialing.until(self.deadline)
 
 
 class LogicalCall:
@@ -73,6 +46,7 @@ class LogicalCall:
         self._choice = Choice(routing, request, stream=stream)
         self._first_of: Pins | None = None
         self._waited_s = 0.0
+        self._is_recorded = False
         self._attempts: list[Attempt] = []
         self._errors: list[lm15.LM15Error] = []
 
@@ -95,6 +69,11 @@ class LogicalCall:
                     yield from self._asking(candidate, paid)
                 else:
                     break
+        except GeneratorExit as closing:
+            # Of a call that lmroute broke itself nobody knows how it would have ended.
+            if not self._is_recorded and not isinstance(closing.__context__, Exception):
+                self._record(Usage(), refusal=CANCELLED)
+            raise
         finally:
             if self._first_of is not None:
                 self._first_of.let_go(self._choice.decision.rule)
@@ -118,6 +97,7 @@ class LogicalCall:
     def begun(self, attempt: Try) -> None:
         """Note that the caller gets to see what this candidate answers: from here on nobody else will."""
         attempt.turn.answered(streams=self._choice.attributes.stream)
+        attempt.is_shown = True
         if self._first_of is not None:
             self._first_of.bind(self._choice.decision.rule, attempt.candidate)
 
@@ -197,6 +177,10 @@ class LogicalCall:
                 yield from self._waiting(pause)
             if not has_waited or self._choice.still_has(candidate, self._failed()):
                 yield (attempt := self._try(candidate, turn, paid))
+        except GeneratorExit:
+            if attempt is not None and not attempt.is_over:
+                self._given_up(attempt)
+            raise
         except NoSlotError as error:
             self._note_failure(candidate, 0.0, Failure.TIMEOUT, verdicts.own(lm15.TimeoutError(str(error))))
         finally:
@@ -244,6 +228,14 @@ class LogicalCall:
         self.begun(attempt)
         self._record(usage)
 
+    def _given_up(self, attempt: Try) -> None:
+        """The caller closed the stream, or was cancelled. No usage was told yet, but a prompt that was read costs."""
+        elapsed = (time.monotonic() - attempt.started) * 1000
+        self._attempts.append(Attempt(attempt.candidate, elapsed, degraded=attempt.degraded, is_cancelled=True))
+        if attempt.is_shown:
+            read = Usage(self._choice.attributes.prompt_tokens, 0)
+            self._routing.live.charge(attempt.candidate.provider, read)
+
     def _note_failure(
         self,
         candidate: Candidate,
@@ -261,6 +253,7 @@ class LogicalCall:
         return error
 
     def _record(self, usage: Usage, refusal: str = "") -> None:
+        self._is_recorded = True
         duration, waited = (time.monotonic() - self._started) * 1000, self._waited_s * 1000
         choice = self._choice
         event = CallEvent(

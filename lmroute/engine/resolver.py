@@ -13,6 +13,7 @@ from lmroute.engine.live import Live
 from lmroute.engine.provider import Providers
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
 from lmroute.model import Stack
+from lmroute.telemetry.sink import NoSink, SafeSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,10 +45,10 @@ def build(
         ConfigError: the configuration is wrong; it holds every finding.
     """
     stack = cfg if isinstance(cfg, Stack) else validate.read(cfg)
-    live = Live()
+    live, safe = Live(), SafeSink.of(sink or NoSink())  # one for both, so that a failure is said once
     made = Providers(live.learnt, on_fetch)
-    engine = RoutingEngine.of(stack, live, made, sink)
-    async_engine = AsyncRoutingEngine.of(stack, live, made, sink)
+    engine = RoutingEngine.of(stack, live, made, safe)
+    async_engine = AsyncRoutingEngine.of(stack, live, made, safe)
     engine.twin = async_engine
     # The policy owns every attempt, so DSPy must not retry; the name carries the configuration into DSPy's cache key.
     options = {"num_retries": 0, **lm_kwargs}

@@ -15,7 +15,7 @@ from dspy import lm15
 from dspy.clients.engines.lifecycle import aclosing_stream, closing_stream
 from dspy.clients.engines.stream_guard import achecked_stream, checked_stream
 
-from lmroute.engine.call import LogicalCall, Try
+from lmroute.engine.call import LogicalCall
 from lmroute.engine.children import AsyncProviderEngine, ProviderEngine
 from lmroute.engine.choice import known_facts
 from lmroute.engine.live import Live
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from dspy.lm15 import Request, Response
 
+    from lmroute.engine.attempt import Try
     from lmroute.model import Stack
     from lmroute.telemetry.sink import Sink
 

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     from lmroute.model import Locality
 
 _REDIRECTS = range(300, 400)
-_BREAKS = ("Server disconnected without sending a response.", "peer closed connection without sending complete message body")
+_BREAKS = (
+    "Server disconnected without sending a response.",
+    "peer closed connection without sending complete message body",
+)
 """Of httpcore's and h11's words for a broken protocol, those that quote nothing of what came."""
 
 

@@ -142,9 +142,7 @@ def _of_answers(locked: LockedProvider, found: LockedProvider, declared: Capabil
             yield from _of_abilities(name, locked.answering(name), found.answering(name), declared)
 
 
-def _of_abilities(
-    name: str, before: LockedModel | None, after: LockedModel | None, declared: Capabilities
-) -> _Changes:
+def _of_abilities(name: str, before: LockedModel | None, after: LockedModel | None, declared: Capabilities) -> _Changes:
     """What the profile promises under a name, and the model that answers to it now cannot, unlike the one before."""
     for field, what in _ABILITIES:
         if getattr(before, field, None) and getattr(after, field, None) is False and getattr(declared, field):

@@ -73,6 +73,7 @@ class Attempt:
         message: the error in one redacted line; empty when it succeeded.
         duration_ms: from the first byte sent to the last byte read, or to the failure.
         degraded: what was asked of this candidate differently than the caller asked, in words.
+        is_cancelled: whether the caller gave it up before it ended.
     """
 
     candidate: Candidate
@@ -81,3 +82,4 @@ class Attempt:
     failure: Failure | None = None
     message: str = ""
     degraded: tuple[str, ...] = ()
+    is_cancelled: bool = False

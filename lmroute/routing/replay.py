@@ -35,8 +35,8 @@ class Recorded:
     Attributes:
         rule: that decided; empty when none matched.
         failed: its attempts that failed, in order.
-        answered: who answered; ``None`` when nobody did.
-        duration_ms: of the attempt that was answered.
+        answered: who answered, or would have, had the caller not given it up; ``None`` when nobody did.
+        duration_ms: of the attempt that was answered to its end.
     """
 
     id: str

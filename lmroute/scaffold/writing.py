@@ -31,10 +31,7 @@ def write(path: Path, text: str, again: str = "say 'lmroute init' again; it goes
             shutil.copymode(target, partial)
         partial.replace(target)
     except OSError as error:
-        raise LmrouteError(
-            f"{path}: cannot be written: {error.strerror}\n"
-            f"  help: mend that and {again}"
-        ) from error
+        raise LmrouteError(f"{path}: cannot be written: {error.strerror}\n  help: mend that and {again}") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -1,7 +1,9 @@
 """The call record: one JSON line for each attempt and one for each logical call, never any prompt or answer text.
 
 Field names that the product promises are kept to the letter: ``provider``, ``duration`` (milliseconds), ``status``
-(``ok`` or ``error``) and ``errorCode`` (a ``Failure``, ``no_candidate`` when nobody was eligible, or null).
+(``ok``, ``error`` or ``cancelled``) and ``errorCode`` (a ``Failure``, ``no_candidate`` when nobody was eligible,
+``cancelled`` when the caller closed the stream or gave the call up before it ended, or null). The tokens of a cancelled
+call are null: servers tell them at the end.
 
 The record of a call also keeps every input of its decision, so that it can be replayed under another policy:
 ``attributes_from`` and ``facts_from`` read them back. Some keys are only there when they say something:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from lmroute.model import Attempt, Considered, Decision
 
 FORMAT_VERSION = 1
+CANCELLED = "cancelled"
 
 
 @dataclass(slots=True)  # not frozen: that would double the cost of making one, at every call
@@ -48,7 +51,7 @@ class CallEvent:
         at: when it ended, seconds since the epoch.
         facts: what was known when it was decided.
         load, latency_ms: of that moment, if the decision looked at them.
-        refusal: the ``errorCode`` when nobody was asked.
+        refusal: the ``errorCode`` when nobody was asked, or ``CANCELLED``.
     """
 
     call_id: str
@@ -70,7 +73,7 @@ class CallEvent:
     def served(self) -> Attempt | None:
         """The attempt that succeeded, if one did."""
         last = self.attempts[-1] if self.attempts else None
-        return last if last is not None and last.failure is None else None
+        return last if last is not None and last.failure is None and not last.is_cancelled else None
 
 
 def records(event: CallEvent) -> Iterator[dict[str, Any]]:
@@ -90,20 +93,21 @@ def records(event: CallEvent) -> Iterator[dict[str, Any]]:
             "provider": attempt.candidate.provider,
             "model": attempt.answered or attempt.candidate.model,
             "duration": round(attempt.duration_ms, 3),
-            "status": "error" if attempt.failure else "ok",
-            "errorCode": attempt.failure.value if attempt.failure else None,
+            "status": _status(_code(attempt)),
+            "errorCode": _code(attempt),
             "message": attempt.message,
             "degraded": list(attempt.degraded),
         }
     served = event.served
+    code = None if served else _last_failure(event)
     yield {
         **common,
         "kind": "call",
         "provider": served.candidate.provider if served else None,
         "model": served.answered if served else None,
         "duration": round(event.duration_ms, 3),
-        "status": "ok" if served else "error",
-        "errorCode": None if served else _last_failure(event),
+        "status": _status(code),
+        "errorCode": code,
         "attempts": len(event.attempts),
         "overhead_us": round(event.overhead_us, 1),
         "input_tokens": event.usage.input_tokens,
@@ -177,7 +181,21 @@ def _considered(considered: Considered) -> dict[str, str]:
     return {**shown, "dropped": considered.dropped} if considered.dropped else shown
 
 
+def _code(attempt: Attempt) -> str | None:
+    if attempt.is_cancelled:
+        return CANCELLED
+    return attempt.failure.value if attempt.failure else None
+
+
+def _status(code: str | None) -> str:
+    if code is None:
+        return "ok"
+    return CANCELLED if code == CANCELLED else "error"
+
+
 def _last_failure(event: CallEvent) -> str:
+    if event.refusal == CANCELLED:
+        return CANCELLED
     failure = event.attempts[-1].failure if event.attempts else None
     return failure.value if failure else event.refusal or "no_candidate"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmroute.model import BUILT_IN, Attributes, Candidate, Facts, Failure, Kind
 from lmroute.routing.replay import Recorded
-from lmroute.telemetry.events import attributes_from, facts_from
+from lmroute.telemetry.events import CANCELLED, attributes_from, facts_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ def recorded(call: Call) -> Recorded | None:
     record = call.record
     try:
         failed = tuple(filter(None, map(_failed, call.attempts)))
-        answered = _answered(record, failed)
+        answered = _given_up(call, failed) if record["errorCode"] == CANCELLED else _answered(record, failed)
         attributes, facts = attributes_from(record), facts_from(record)
         if not (_are_sound(attributes) and _are_numbers(facts)):
             return None
@@ -31,7 +31,7 @@ def recorded(call: Call) -> Recorded | None:
             rule=str(record["rule"]),
             failed=tuple(each for each in failed if each[0] != answered),  # one may fail once, and answer when retried
             answered=answered,
-            duration_ms=_duration(call) if answered else None,
+            duration_ms=_duration(call) if answered and record["errorCode"] != CANCELLED else None,
             input_tokens=_count(record.get("input_tokens")),
             output_tokens=_count(record.get("output_tokens")),
         )
@@ -69,9 +69,14 @@ def _candidate(name: str) -> Candidate:
 
 
 def _failed(attempt: Mapping[str, Any]) -> Failed | None:
-    """A failed attempt: nobody answered, so its model is the candidate's own."""
+    """A failed attempt. One that was cancelled did not fail."""
     code = attempt["errorCode"]
-    return (Candidate(attempt["provider"], attempt["model"]), Failure(code)) if code else None
+    return (_asked(attempt), Failure(code)) if code not in {None, CANCELLED} else None
+
+
+def _asked(attempt: Mapping[str, Any]) -> Candidate:
+    """The candidate of an attempt that nobody answered, whose model is therefore the candidate's own."""
+    return Candidate(attempt["provider"], attempt["model"])
 
 
 def _answered(record: Mapping[str, Any], failed: tuple[Failed, ...]) -> Candidate | None:
@@ -86,6 +91,14 @@ def _answered(record: Mapping[str, Any], failed: tuple[Failed, ...]) -> Candidat
     out = [candidate for candidate, _ in failed if candidate in known]
     fresh = [candidate for candidate in known if candidate not in out]
     return answered if answered in known or not known else [*fresh, *reversed(out)][0]
+
+
+def _given_up(call: Call, failed: tuple[Failed, ...]) -> Candidate | None:
+    """Who would have answered a call that its caller cancelled: who was being asked, else who was next."""
+    asked = (_asked(attempt) for attempt in call.attempts if attempt["errorCode"] == CANCELLED)
+    out = {candidate for candidate, _ in failed}
+    left = (candidate for candidate, dropped in considered(call.record) if not dropped and candidate not in out)
+    return next(asked, None) or next(left, None)
 
 
 def _duration(call: Call) -> float:

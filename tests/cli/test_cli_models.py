@@ -12,12 +12,13 @@ import pytest
 
 from lmroute.cli import main
 from lmroute.cli.models import progress
-from lmroute.cli.models.rows import duration, size
+from lmroute.cli.models.rows import duration, rows, size
 from lmroute.emulator.catalog import Model, ReasoningOptions
 from lmroute.emulator.running import running
 from lmroute.emulator.settings import Settings, Token
 from lmroute.emulator.versions import PROFILES
-from lmroute.model import Secret
+from lmroute.model import Profile, Secret
+from lmroute.providers.inventory import ListedModel
 from lmroute.providers.lmstudio import downloads
 
 SMALL, LARGE, EMBEDDING, NEW = "test/small-3b", "test/large-70b", "text-embedding-test", "test/new-1b"
@@ -200,10 +201,10 @@ def test_a_provider_that_is_off_is_not_asked(models, emulator, overlay):
     code, out, err = models("spare", "lmstudio", "--json")
     off = json.loads(out)["providers"][0]
     assert (code, off["enabled"], off["state"], off["models"]) == (0, False, "unknown", [])
-    assert "spare: off, so it was not asked\n  help: providers.spare.enabled=true" in err
+    assert "spare: off, so it was not asked\n  help: ++providers.spare.enabled=true" in err
 
     code, _, err = models("load", SMALL, "--provider", "spare", "provider=[spare,lmstudio]")
-    assert (code, "providers.spare.enabled=true" in err) == (2, True)
+    assert (code, "++providers.spare.enabled=true" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +215,16 @@ def test_a_provider_that_is_off_is_not_asked(models, emulator, overlay):
         (["zzz"], "there are lmstudio, embedded, "),
         (["ollama", "provider=[lmstudio,embedded]"], "provider=[lmstudio,embedded,ollama]"),
         (["load", "a", "b"], "2 are given: a, b"),
+        (["load", "lmstudio", "a"], "a provider is named with --provider lmstudio"),
+        (["load", ""], "the name is empty"),
+        (["unload", ""], "the name is empty"),
+        (["unload", " ", "--all"], "the name is empty"),
+        (["download", ""], "the name is empty"),
+        (["unload", "--all", "--provider", ""], "the name of the provider is empty"),
+        (["download", "https://example.com/a/b"], "write https://huggingface.co/USER/REPOSITORY"),
+        (["download", "file:///etc/hosts"], "write https://huggingface.co/USER/REPOSITORY"),
+        (["download", "https://huggingface.co/a"], "write https://huggingface.co/USER/REPOSITORY"),
+        (["load", "a", "+providers.lmstudio.enabled=false"], "leave out +providers.lmstudio.enabled=false"),
         (["load", "--provider", "lmstudio", "routing=local_first"], "none is given"),
         (["load", "a", "--provider", "ollama", "provider=[lmstudio,ollama]"], "ollama run MODEL"),
         (["download", "a", "--provider", "embedded"], "only lmstudio is told to download"),
@@ -290,12 +301,14 @@ def test_what_the_profile_says_of_other_settings_is_no_finding_and_its_window_is
     assert (code, "its window is 4096, not 2048" in err) == (1, True)
 
 
-def test_a_window_that_the_model_cannot_have_is_a_finding(models):
+def test_a_window_that_the_model_cannot_have_is_not_asked_for(models, emulator):
     code, out, err = models("load", SMALL, "--context-length", "99999", "--json")
-    document = json.loads(out)
-    assert (code, document["is_new"], document["context_window"]) == (1, True, 32768)
-    assert document["message"] == "its window is 32768, not 99999\n  help: it takes at most 32768"
-    assert document["message"] in err
+    told = f"a window of 99999 is more than {SMALL} takes, at most 32768\n  help: --context-length of 32768 or less"
+    assert (code, json.loads(out)["error"], err) == (1, told, f"{told}\n")
+    assert instances(emulator) == []
+
+    code, _, err = models("load", SMALL, "+providers.lmstudio.load={mode:explicit,context_length:99999}")
+    assert (code, "help: providers.lmstudio.load.context_length of 32768 or less" in err) == (1, True)
 
 
 def test_a_copy_is_told_by_its_name(models, emulator):
@@ -343,6 +356,70 @@ def test_unloading_takes_an_instance_a_model_or_everything(models, emulator):
     assert (code, json.loads(out)["unloaded"], instances(emulator)) == (0, [EMBEDDING], [])
     code, _, err = models("unload", "test/smal-3b")
     assert (code, f"did you mean '{SMALL}'?" in err) == (1, True)
+
+
+def test_a_number_means_that_very_instance_and_no_other(models, emulator):
+    for _ in range(2):
+        emulator.load(SMALL)
+
+    told = [models("unload", f"{SMALL}:2")[:2] for _ in range(2)]
+
+    assert told == [
+        (0, f"{SMALL}:2 unloaded; loaded on lmstudio: {SMALL}\n"),
+        (0, f"{SMALL}:2 was not loaded; loaded on lmstudio: {SMALL}\n"),
+    ]
+    assert models("unload", f"{SMALL}:2", "--all")[0] == 0
+    code, out, err = models("load", f"{SMALL}:2")
+    assert (code, out, f"there is no instance '{SMALL}:2'" in err, "--copy" in err) == (1, "", True, True)
+    assert instances(emulator) == [SMALL]
+    emulator.load(SMALL)
+    assert "was loaded already" in models("load", f"{SMALL}:2".upper())[1]
+    models("unload", f"{SMALL}:2".upper())
+    assert instances(emulator) == [SMALL]
+
+
+def test_nothing_to_unload_is_told_plainly(models):
+    assert models("unload", "--all") == (0, "nothing is loaded on lmstudio\n", "")
+
+
+def test_a_load_that_was_left_is_waited_for_and_not_begun_again(models):
+    with running(Settings(models=DISK, loaded=(), clock="manual", load_seconds=5)) as slow:
+        for _ in range(2):
+            code, out, err = models("load", SMALL, "--timeout", "0.3", url=slow.url)
+            assert (code, out) == (1, "")
+        assert f"a load of {SMALL} began 0 s ago" in err
+        assert f"lmroute models load {SMALL} --copy" in err
+        assert slow.state()["loading"] == [SMALL]
+        slow.advance(5)
+        assert models("load", SMALL, url=slow.url)[0] == 0
+        assert instances(slow) == [SMALL]
+
+
+@pytest.mark.parametrize(("verb", "by_hand"), [("load", "lms load"), ("unload", "lms unload"), ("download", "lms get")])
+def test_an_old_release_is_told_by_hand_with_the_right_verb(models, verb, by_hand):
+    with running(Settings(models=DISK, version=PROFILES["0.3.31"])) as old:
+        code, _, err = models(verb, SMALL, url=old.url)
+    assert (code, f"LM Studio 0.4 or newer; {verb} it in the app, or with: {by_hand}\n" in err) == (1, True)
+
+
+def test_a_suggested_command_means_the_same_server(models, emulator):
+    models("load", SMALL)
+    _, _, err = models("load", SMALL, "--flash-attention", "--provider", "lmstudio", "providers.lmstudio.models=[a b]")
+    more = f"'providers.lmstudio.models=[a b]' providers.lmstudio.endpoint={emulator.url}"
+    assert f"lmroute models unload {SMALL} --provider lmstudio {more}, then load" in err
+
+
+def test_an_lm_studio_that_is_off_is_told_among_others(models):
+    off = ("provider=[lmstudio,ollama]", "+providers.lmstudio.enabled=false")
+    code, _, err = models("load", SMALL, *off)
+    assert (code, err.splitlines()[0]) == (2, "provider 'lmstudio' is off")
+    assert models("load", SMALL, off[0], "++providers.lmstudio.enabled=true")[0] == 0
+
+
+@pytest.mark.parametrize(("embeds", "shown"), [(True, "embedding"), (None, "embedding"), (False, "other")])
+def test_a_type_that_nobody_knows_is_called_other(embeds, shown):
+    (row,) = rows(Profile("desk", "lmstudio"), [ListedModel("sorter", chats=False, embeds=embeds)])
+    assert (row.as_data()["type"], row.cells()[2]) == (shown, shown)
 
 
 def test_a_download_is_told_until_it_is_there(models, emulator):

@@ -16,9 +16,11 @@ import pytest
 from lmroute.emulator.app import create_app
 from lmroute.emulator.backends import Finish
 from lmroute.emulator.catalog import SCRIPTED, Model
+from lmroute.emulator.faults import NONE
 from lmroute.emulator.running import in_thread, running
 from lmroute.emulator.settings import Settings
 from lmroute.emulator.sockets import bound, url_of
+from lmroute.emulator.state import State
 from lmroute.errors import LmrouteError
 
 CHAT = "/v1/chat/completions"
@@ -205,13 +207,21 @@ def test_a_load_that_waits_when_the_emulator_stops_ends_in_silence(caplog):
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_a_load_that_nobody_waits_for_any_more_fails_in_silence(caplog):
-    with running(Settings(clock="manual", load_seconds=5)) as emulator:
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{emulator.url}/api/v1/models/load", json={"model": SCRIPTED[1].key}, timeout=0.1)
-        emulator.reset()
-        emulator.advance(5)
-        assert emulator.state()["loading"] == []
-    gc.collect()  # this is when asyncio tells of errors that nobody saw
+@pytest.mark.parametrize("gives_up", [True, False])
+def test_a_load_that_nobody_waits_for_any_more_fails_in_silence(gives_up, caplog):
+    async def live():
+        state = State(Settings(clock="manual", load_seconds=5))
+        waiting = state.start_for_request(SCRIPTED[1], NONE)
+        await asyncio.sleep(0)
+        if gives_up:
+            waiting.cancel()
+            await asyncio.sleep(0)
+        state.cancel_loads()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        del waiting
+        gc.collect()  # this is when asyncio tells of errors that nobody saw
+
+    asyncio.run(live())
 
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

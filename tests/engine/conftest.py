@@ -31,6 +31,7 @@ from dspy import lm15
 
 from lmroute.emulator.running import running
 from lmroute.engine.children import AsyncProviderEngine, ProviderEngine
+from lmroute.engine.live import hosts
 from lmroute.engine.live.pauses import Pause
 from lmroute.engine.provider import Provider
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
@@ -50,6 +51,12 @@ from lmroute.model import (
 from lmroute.providers.inventory import NATIVE
 
 from .raw_server import RawServer
+
+
+@pytest.fixture(autouse=True)
+def _hosts_of_its_own(monkeypatch):
+    """Or what one test's calls have loaded would count as loaded in the next one, on hosts of the same name."""
+    monkeypatch.setattr(hosts, "_ours", hosts.Hosts())
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,11 @@
 """What is known to be loaded on a host, and what was learnt about the models there."""
 
+import os
 import time
 
 import pytest
 
+from lmroute.engine.live.hosts import ours
 from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.live.loaded import REMEMBERED_S, Loaded, host_of
 from lmroute.model import Candidate
@@ -94,8 +96,9 @@ def test_after_a_switch_that_failed_nothing_is_certain(loaded):
 @pytest.mark.parametrize(
     ("endpoint", "host"),
     [
-        ("http://127.0.0.1:1234", "127.0.0.1:1234"),
-        ("http://127.0.0.1:1234/v1/", "127.0.0.1:1234"),
+        ("http://127.0.0.1:1234", "localhost:1234"),
+        ("http://127.0.0.1:1234/v1/", "localhost:1234"),
+        ("http://LocalHost:1234", "localhost:1234"),
         ("http://Den.local:1234/api/v1", "den.local:1234"),
         ("http://me:hunter2@den.local:1234", "den.local:1234"),
         (None, ""),
@@ -104,6 +107,18 @@ def test_after_a_switch_that_failed_nothing_is_certain(loaded):
 def test_profiles_of_one_host_know_of_each_other(make, endpoint, host):
     assert host_of(make.profile(type="lmstudio", endpoint=endpoint)) == host
     assert host_of(make.profile(type="vllm", endpoint=endpoint)) == ""
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_has_hosts_of_its_own():
+    """Those who are on a host in the parent would never leave it in the child."""
+    assert Learnt().hosts is ours()
+    ours().slots.take("h:1", 1)
+    if (child := os.fork()) == 0:
+        os._exit(0 if ours().slots.load("h:1") == 0 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert Learnt().hosts.slots.load("h:1") == 1
 
 
 @pytest.mark.parametrize(

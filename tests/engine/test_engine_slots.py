@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.live.slots import NoSlotError, Slots, _Gate
 from lmroute.engine.live.turns import Turn
+from lmroute.model import Timeouts
 
 WEIGHTS = st.integers(0, 6)
 
@@ -26,7 +27,7 @@ class Held:
     """A slot from ``with`` or ``async with`` to its end, waited for as a call waits for its turn."""
 
     def __init__(self, slots, key, limit, deadline=None, *, learnt=None, tokens=0):
-        profile = SimpleNamespace(concurrency=limit, type="openai", endpoint=None)
+        profile = SimpleNamespace(concurrency=limit, type="openai", endpoint=None, timeouts=Timeouts())
         self.turn = Turn(slots, learnt or Learnt(), key, profile, tokens)
         self.deadline = time.monotonic() + 3600 if deadline is None else deadline
 
@@ -460,6 +461,24 @@ def test_who_leaves_while_others_are_let_in_leaves_after_it():
     assert slots.load("a") == 2
     slots.leave("a", waiting[0])
     assert waiting[2].done()
+
+
+@pytest.mark.parametrize("change", ["leave", "lighten"])
+def test_who_leaves_while_a_weight_is_asked_for_is_counted(change):
+    slots = Slots()
+    garbage, first = slots.take("a", None, 30, 100), slots.take("a", None, 40, 100)
+
+    def weigh():
+        slots.leave("a", garbage, 30)
+        return 40
+
+    if change == "leave":
+        slots.leave("a", first, weigh)
+    else:
+        slots.lighten("a", weigh)
+        slots.leave("a", first)
+    gate = slots._gates["a"]
+    assert (gate.in_flight, gate.weight) == (0, 0)
 
 
 class Scales:

@@ -9,15 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from dspy import lm15
 
+import lmroute
 from lmroute.emulator.backends.script import Line
 from lmroute.emulator.catalog import SCRIPTED
 from lmroute.emulator.running import running
 from lmroute.emulator.settings import Settings
 from lmroute.emulator.versions import PROFILES
 from lmroute.engine.live import Live
+from lmroute.engine.live.hosts import Hosts
+from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.provider import Providers
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
-from lmroute.model import AUTO
+from lmroute.model import AUTO, Failure
 
 HOST = "http://127.0.0.1:1234"
 
@@ -108,8 +111,39 @@ def test_a_cold_model_is_asked_alone(mode, make, nesting, model):
     child = nesting("lm", lambda: engine.complete(make.ask()))
     engine = mode.router(engine_stack(make, model, deadline_s=0.2), {"lm": child})
     assert mode.complete(engine, make.ask()).text == "from lm"
-    assert "127.0.0.1:1234 was busy until the deadline (models are switched one by one" in str(child.found)
+    assert "localhost:1234 was busy until the deadline (models are switched one by one" in str(child.found)
     assert len(child.asked) == 1
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_two_engines_share_a_host_unless_each_is_given_its_own(mode, make, nesting, is_given):
+    hosts = [Hosts() if is_given else None for _ in range(2)]
+    lives = [Live(Learnt(own_hosts=own)) for own in hosts]
+    engine_b = mode.router(engine_stack(make, "heron", deadline_s=0.2), {"lm": mode.child("b")}, live=lives[1])
+    child = nesting("lm", lambda: engine_b.complete(make.ask()))
+    engine_a = mode.router(engine_stack(make, "tern"), {"lm": child}, live=lives[0])
+    mode.complete(engine_a, make.ask())
+    assert isinstance(child.found, lm15.Response if is_given else lm15.TimeoutError)
+    assert mode.complete(engine_b, make.ask()).text == "b"
+
+
+@pytest.mark.parametrize(("fallback_on", "deadline_s"), [(None, 60), (frozenset({Failure.SERVER}), 0.2)])
+def test_a_turn_that_does_not_come_leaves_time_for_others(mode, make, nesting, fallback_on, deadline_s):
+    """The host loads a model for another call; a second server is idle, and is asked in its place if it may be."""
+    engine = None
+    child, idle = nesting("lm", lambda: engine.complete(make.ask())), mode.child("from idle")
+    clocks = make.patience(first_token_s=0.03, load_s=0.05)
+    lm = make.profile("lm", type="lmstudio", endpoint=HOST, models=("tern",), timeouts=clocks)
+    stack = make.stack(lm, make.profile("idle"), deadline_s=deadline_s, fallback_on=fallback_on)
+    engine = mode.router(stack, {"lm": child, "idle": idle})
+    mode.complete(engine, make.ask())
+    if fallback_on is not None:
+        assert "busy until the deadline" in str(child.found)
+        return
+    assert child.found.text == "from idle"
+    waited, answered = child.found.provider_data["lmroute"]["attempts"]
+    assert (waited["errorCode"], answered["status"]) == ("timeout", "ok")
+    assert "localhost:1234 was busy for 0.08 s, and others can be asked" in waited["message"]
 
 
 @pytest.mark.parametrize(("type_", "model"), [("openai_compatible", AUTO), ("openai_compatible", "tern")])
@@ -171,6 +205,29 @@ def test_a_stream_shares_the_host_from_its_first_token_on(mode, make):
     mode.run(main())
 
 
+def test_a_wait_for_ones_own_stream_says_what_holds_the_host(mode, make):
+    engine = mode.router(engine_stack(make, "tern"), {"lm": mode.child("hi")})
+    other = mode.router(engine_stack(make, "heron", deadline_s=0.2), {"lm": mode.child("hi")})
+    found = "a stream that this program has neither read to its end nor closed"
+    if mode.name == "sync":
+        stream = engine.stream(make.ask())
+        next(stream)
+        with pytest.raises(lm15.TimeoutError, match=found):
+            other.complete(make.ask())
+        stream.close()
+    else:
+
+        async def main():
+            stream = engine.stream(make.ask())
+            await anext(stream)
+            with pytest.raises(lm15.TimeoutError, match=found):
+                await other.complete(make.ask())
+            await stream.aclose()
+
+        mode.run(main())
+    assert mode.complete(other, make.ask()).text == "hi"
+
+
 def test_cold_models_of_one_host_are_never_asked_together(mode, make, host, at_once):
     """Two providers on one host, each with a model of its own that is not loaded: no two switches at a time."""
     profiles = [make.profile(name, type="lmstudio", endpoint=HOST, models=(name,)) for name in ("tern", "heron")]
@@ -193,17 +250,33 @@ def jit(request):
         yield made.url
 
 
-def engines(make, url, live):
-    """A synchronous and an asynchronous engine for each of two models of one host."""
+def one_live(stacks):
+    """Engines that share what they know."""
+    live = Live()
     providers = Providers(live.learnt)
-    for model in (TERN, HERON):
-        stack = make.stack(make.profile(model[8:12], type="lmstudio", endpoint=url, models=(model,)))
+    for stack in stacks:
         yield RoutingEngine.of(stack, live, providers), AsyncRoutingEngine.of(stack, live, providers)
 
 
-def test_no_generation_is_killed(make, jit):
-    """Threads and event loops, whole answers and streams, two models: LM Studio would kill what it evicts."""
-    pairs = list(engines(make, jit, Live()))
+def several_lms(stacks):
+    """LMs that know nothing of each other."""
+    for stack in stacks:
+        engine = lmroute.build(stack).engine
+        yield engine, engine.twin
+
+
+@pytest.mark.parametrize("engines", [one_live, several_lms])
+def test_no_generation_is_killed(make, jit, engines):
+    """Threads and event loops, whole answers and streams, two models: LM Studio would kill what it evicts.
+
+    That both call the host by another name, in two LMs, changes nothing.
+    """
+    urls = (jit, jit.replace("127.0.0.1", "localhost"))
+    stacks = [
+        make.stack(make.profile(model[8:12], type="lmstudio", endpoint=url, models=(model,)))
+        for model, url in zip((TERN, HERON), urls, strict=True)
+    ]
+    pairs = list(engines(stacks))
     request = make.ask("Say it.", model="lmroute/test")
 
     def in_thread(number):

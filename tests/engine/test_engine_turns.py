@@ -1,17 +1,21 @@
 """Turns at models of one LM Studio host: who goes together, who waits for whom, in what order. No threads, no time."""
 
+import sys
+import threading
 import time
+from functools import partial
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from lmroute.engine.live.hosts import Hosts
 from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.live.loaded import host_of
 from lmroute.engine.live.slots import Slots
 from lmroute.engine.live.turns import Turn
-from lmroute.model import AUTO, Candidate, Failure, Profile
+from lmroute.model import AUTO, Candidate, Failure, Profile, Timeouts
 
 MODELS = ("tern", "heron", AUTO)
 HOST = Profile("lm", "lmstudio", models=MODELS, endpoint="http://127.0.0.1:1234")
@@ -43,13 +47,18 @@ class Caller:
 
 class Place:
     def __init__(self):
-        self.slots, self.learnt = Slots(), Learnt()
+        self.slots, self.learnt = Slots(), Learnt(own_hosts=Hosts())
 
     def call(self, model, **options):
         return Caller(self, model, **options)
 
     def calls(self, *models):
         return [self.call(model) for model in models]
+
+    @property
+    def is_empty(self):
+        gates = [*self.slots._gates.values(), *self.learnt.own_hosts.slots._gates.values()]
+        return all(not gate.waiting and gate.in_flight == gate.weight == 0 and not gate.streams for gate in gates)
 
 
 @pytest.fixture
@@ -174,7 +183,7 @@ def test_a_model_that_stays_and_fails_may_not_have_stayed(warm):
 
 
 def test_what_a_host_lists_is_shared_from_the_first_call_on(place):
-    place.learnt.loaded.listed(host_of(HOST), {"tern": True, "heron": True}, since=time.monotonic())
+    place.learnt.hosts.loaded.listed(host_of(HOST), {"tern": True, "heron": True}, since=time.monotonic())
     tern, heron, auto = place.calls("tern", "heron", AUTO)
     assert who_is_in([tern, heron, auto]) == [True, True, False]
     tern.answers()
@@ -185,7 +194,7 @@ def test_what_a_host_lists_is_shared_from_the_first_call_on(place):
 def test_whoever_is_alone_lets_others_in_when_its_model_turns_out_to_be_loaded(place):
     first, second, other = place.calls("tern", "tern", "heron")
     assert who_is_in([first, second, other]) == [True, False, False]
-    place.learnt.loaded.listed(host_of(HOST), {"tern": True, "heron": False}, since=time.monotonic())
+    place.learnt.hosts.loaded.listed(host_of(HOST), {"tern": True, "heron": False}, since=time.monotonic())
     assert who_is_in([first, second, other]) == [True, True, False]
     first.answers()
     first.ends()
@@ -195,7 +204,7 @@ def test_whoever_is_alone_lets_others_in_when_its_model_turns_out_to_be_loaded(p
 
 def test_a_list_without_its_model_leaves_it_alone(place):
     first, second = place.calls("tern", "tern")
-    place.learnt.loaded.listed(host_of(HOST), {"tern": False, "heron": True}, since=time.monotonic())
+    place.learnt.hosts.loaded.listed(host_of(HOST), {"tern": False, "heron": True}, since=time.monotonic())
     assert who_is_in([first, second]) == [True, False]
 
 
@@ -251,6 +260,129 @@ def test_a_wait_in_vain_says_for_what(warm):
     ):
         next(late)
     first.ends()
+
+
+TIMEOUTS = Timeouts(first_token_s=20, load_s=30)
+
+
+@pytest.mark.parametrize(
+    ("model", "left_s", "has_others", "waits_s"),
+    [
+        ("heron", 1000, True, 50),  # a load, and a first token
+        ("heron", 60, True, 30),  # half of what is left
+        ("heron", 1000, False, 1000),
+        ("tern", 1000, True, 20),  # no switch is waited for, but a slot
+        ("tern", 30, True, 15),
+        ("tern", 1000, False, 1000),
+    ],
+)
+def test_a_turn_is_waited_for_as_long_as_it_leaves_others_time(warm, model, left_s, has_others, waits_s):
+    warm.learnt.parallel[Candidate("lm", "tern")] = 1
+    busy = warm.call("tern")
+    profile = Profile("lm", "lmstudio", models=MODELS, endpoint=HOST.endpoint, timeouts=TIMEOUTS)
+    now = time.monotonic()
+    late = Turn(warm.slots, warm.learnt, Candidate("lm", model), profile)
+    waits = late.waits(now + left_s, lambda: has_others)
+    assert next(waits).until == pytest.approx(now + waits_s, abs=1)
+    message = "for [0-9]+ s, and others can be asked" if has_others else "until the deadline"
+    with pytest.raises(TimeoutError, match=rf"was busy {message} \("):
+        next(waits)
+    late.end()
+    busy.ends()
+    assert warm.is_empty
+
+
+@pytest.mark.parametrize("model", ["tern", "heron"])
+def test_a_wait_in_vain_for_a_stream_says_so(warm, model):
+    warm.learnt.parallel[Candidate("lm", "tern")] = 1
+    stream = warm.call("tern")
+    stream.turn.answered(streams=True)
+    for found in (True, False):
+        late = Turn(warm.slots, warm.learnt, Candidate("lm", model), HOST)
+        waits = late.waits(time.monotonic())
+        next(waits)
+        with pytest.raises(TimeoutError) as caught:
+            next(waits)
+        assert ("a stream that this program has neither read to its end nor closed" in str(caught.value)) is found
+        late.end()
+        if found:
+            stream.ends()
+            stream = warm.call("tern")
+    stream.ends()
+    assert warm.is_empty
+
+
+class Collector:
+    """Garbage that is collected at the n-th line that this room runs, in the same thread: it may be any line."""
+
+    def __init__(self, at, collects):
+        self.at, self._collects = at, collects
+
+    def __call__(self, frame, event, _):
+        if "/engine/live/" not in frame.f_code.co_filename.replace("\\", "/"):
+            return None
+        if event == "line":
+            self.at -= 1
+            if self.at == 0:
+                self._collects()
+        return self
+
+
+def collecting(at, collects, job):
+    """Do a job while that happens; whether it came so far. In a thread, because it must not hang."""
+    collector, failures = Collector(at, collects), []
+
+    def run():
+        sys.settrace(collector)
+        try:
+            job()
+        except Exception as error:
+            failures.append(error)
+        finally:
+            sys.settrace(None)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), f"stuck at line {at}"
+    assert not failures, at
+    return collector.at <= 0
+
+
+JOBS = {
+    "the call answers": lambda place, call: call.answers(),
+    "the call ends": lambda place, call: call.ends(),
+    "another one comes": lambda place, call: place.call("heron").ends(),
+    "its host lists models": lambda place, call: place.learnt.hosts.loaded.listed(
+        host_of(HOST), {"tern": True}, time.monotonic()
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("job", "garbage"),
+    [
+        *((job, garbage) for job in JOBS for garbage in ("it is in", "it waits")),
+        ("its host lists models", "it is the call"),
+    ],
+)
+def test_a_stream_may_be_collected_in_the_middle_of_anything(job, garbage):
+    """Abandoned streams are closed when they are collected, in the middle of whatever their thread is doing then."""
+    at, came_so_far = 0, True
+    while came_so_far:
+        at += 1
+        place = Place()
+        victim = call = place.call("tern")
+        if garbage == "it is in":
+            victim.answers()
+            call = place.call("tern")
+        elif garbage == "it waits":
+            victim = place.call("tern")
+        came_so_far = collecting(at, victim.ends, partial(JOBS[job], place, call))
+        victim.ends()
+        call.ends()
+        assert place.is_empty, at
+    assert at > 5
 
 
 class Host(RuleBasedStateMachine):
@@ -313,7 +445,7 @@ class Host(RuleBasedStateMachine):
             self.asking, self.answering = [], []
             self.look()
         assert not self.waiting
-        assert all(gate.in_flight == gate.weight == 0 for gate in self.place.slots._gates.values())
+        assert self.place.is_empty
 
 
 TestHost = Host.TestCase

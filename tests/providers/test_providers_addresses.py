@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmroute.model import Locality
-from lmroute.providers.addresses import AddressRefused, check_reach, locality_of, resolve
+from lmroute.providers.addresses import AddressRefused, check_reach, locality_of, resolve, server_of
 
 NEVER = None
 ADDRESSES = {
@@ -152,3 +152,36 @@ def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch):
         assert not release.is_set()
     finally:
         release.set()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:1234",
+        "http://LOCALHOST.:1234/v1",
+        "http://me.localhost:1234",
+        "http://127.0.0.1:1234/api/v1",
+        "http://127.0.1.1:1234",
+        "http://[::1]:1234",
+        "http://[::ffff:127.0.0.1]:1234",
+        "http://me:hunter2@localhost:1234",
+    ],
+)
+def test_this_machine_is_the_same_server_by_every_name(url):
+    assert server_of(url) == "localhost:1234"
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("http://Den.local:1234/v1", "den.local:1234"),
+        ("http://den.local", "den.local:80"),
+        ("https://den.local", "den.local:443"),
+        ("http://localhost", "localhost:80"),
+        ("http://192.168.1.20:1234", "192.168.1.20:1234"),
+        ("http://[fd00::7]:1234", "[fd00::7]:1234"),
+        ("http://me:hunter2@den.local:far", "den.local:far"),
+    ],
+)
+def test_a_server_has_a_host_and_a_port(url, server):
+    assert server_of(url) == server

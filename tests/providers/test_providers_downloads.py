@@ -119,6 +119,12 @@ def test_a_model_that_nobody_offers(emulator):
     assert "https://huggingface.co/" in str(raised.value)
 
 
+def test_an_address_that_is_refused_is_not_told_to_be_written_as_one(emulator):
+    with pytest.raises(ModelMissing, match="open it in a browser") as raised:
+        watch(emulator, "https://huggingface.co/test/nothing")
+    assert "publisher/name" not in str(raised.value)
+
+
 def test_a_link_may_name_its_quantization_and_a_key_may_not(emulator):
     assert watch(emulator, LINK, "q8_0")[-1].status is Status.COMPLETED
     assert [model["quantization"]["name"] for model in emulator.state()["models"] if model["key"] == NEW] == ["Q8_0"]

@@ -1,5 +1,6 @@
 """Loading and unloading models of LM Studio: one instance however many ask, and refusals that say what to do."""
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,9 @@ from lmroute.emulator.versions import PROFILES
 from lmroute.errors import ModelMissing, ProviderUnavailable, TokenRefused
 from lmroute.model import Load, Locality, Profile, Secret, SecretRef, SecretSource
 from lmroute.providers.catalog import TYPES, base_url
-from lmroute.providers.inventory import LISTINGS, opened
-from lmroute.providers.lmstudio import control
+from lmroute.providers.http import WIRE_ERRORS
+from lmroute.providers.inventory import LISTINGS, opened, take
+from lmroute.providers.lmstudio import control, unfinished
 
 SMALL, LARGE = "test/small-3b", "test/large-70b"
 DISK = (Model(SMALL, context_length=4096, max_context_length=32768), Model(LARGE), Model.named("text-embedding-test"))
@@ -164,7 +166,7 @@ def test_a_load_that_takes_too_long_says_that_it_may_still_come(slow):
         ("test/smal-3b", f"did you mean '{SMALL}'?"),
         ("small", f"did you mean '{SMALL}'?"),
         ("elsewhere/large-70b", f"did you mean '{LARGE}'?"),
-        ("zzz", f"there are '{SMALL}', '{LARGE}', 'text-embedding-test'"),
+        ("zzz", f"there are '{SMALL}', '{LARGE}', 'text-embedding-test'. Or get it: "),
     ],
 )
 def test_an_unknown_model_is_told_with_those_that_are_called_alike(emulator, asked, advice):
@@ -172,6 +174,61 @@ def test_an_unknown_model_is_told_with_those_that_are_called_alike(emulator, ask
         load(emulator.url, asked)
     assert advice in str(raised.value)
     assert f"lmroute models download {asked}" in str(raised.value)
+
+
+@pytest.mark.parametrize("asked", ["auto", ":7", "@q8_0", f"{SMALL}:7", "test/none@q8_0"])
+def test_what_is_no_name_of_a_model_is_not_to_be_downloaded(emulator, asked):
+    with pytest.raises(ModelMissing) as raised:
+        load(emulator.url, asked)
+    assert "download" not in str(raised.value)
+
+
+def test_a_load_that_was_left_is_waited_for(slow):
+    with pytest.raises(ProviderUnavailable, match="may still be loading"):
+        load(slow.url, total_s=0.3)
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        slow.advance(2)
+
+    with line_to(slow.url, total_s=60) as line:
+        there = control.load(line, SMALL.upper(), Load(), wait=wait)
+
+    assert (there.is_new, instances(slow), loads(slow), waits) == (False, [SMALL], 1, [1.0, 1.0, 1.0])
+    with line_to(slow.url) as line:
+        assert control.unfinished_s(line, SMALL) is None
+
+
+def test_what_was_unloaded_since_is_not_waited_for(slow):
+    with pytest.raises(ProviderUnavailable):
+        load(slow.url, total_s=0.3)
+    slow.advance(5)
+    with line_to(slow.url) as line:
+        control.unload(line, SMALL)
+        assert control.unfinished_s(line, SMALL) is None
+
+
+def test_a_load_that_was_left_long_ago_is_not_waited_for(emulator, tmp_path):
+    load(emulator.url)
+    note = tmp_path / "note"
+    unfinished.begin(note)
+    assert unfinished.age_s(note) < 60
+    for age in (unfinished.LONGEST_S + 1, -3600):
+        os.utime(note, (time.time() - age,) * 2)
+        assert unfinished.age_s(note) is None
+    unfinished.end(note)
+    unfinished.end(note)
+    assert unfinished.age_s(note) is None
+
+
+@pytest.mark.parametrize("fault", [{"load_failure": True}, {"path": "/api/v1/models/load", "reset_after_bytes": 0}])
+def test_a_load_that_failed_is_not_waited_for(emulator, fault):
+    emulator.set_faults(**fault)
+    with line_to(emulator.url) as line, pytest.raises((ProviderUnavailable, *WIRE_ERRORS)):
+        control.load(line, SMALL, Load())
+    with line_to(emulator.url) as line:
+        assert control.unfinished_s(line, SMALL) is None
 
 
 def test_a_load_that_the_guardrails_stop_says_how_to_make_room(emulator):
@@ -197,6 +254,29 @@ def test_a_load_that_fails_otherwise_points_to_the_log(serve):
         load(server.url)
     assert "lms log stream" in str(raised.value)
     assert "guardrail" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("native", "types"),
+    [
+        ("models", {"llm": (True, False), "embedding": (False, True), "reranker": (False, False)}),
+        ("data", {"vlm": (True, False), "embeddings": (False, True), "tts": (False, False)}),
+    ],
+)
+def test_a_type_that_nobody_knows_neither_chats_nor_embeds(serve, native, types):
+    entries = {native: [{"type": kind, "key": kind, "id": kind, "loaded_instances": []} for kind in types]}
+    path = b"/api/v1/" if native == "models" else b"/api/v0/"
+
+    def answer(_):
+        if path in server.heads[-1]:
+            return [serve.reply(entries)]
+        unknown = {"error": "Unexpected endpoint or method. (GET)"}
+        return [serve.reply(unknown if b"/api/" in server.heads[-1] else {"data": [{"id": kind} for kind in types]})]
+
+    server = serve(answer)
+    with line_to(server.url) as line:
+        inventory, _ = take(line)
+    assert {m.id: (m.chats, m.embeds) for m in inventory.models} == types
 
 
 @pytest.mark.parametrize("release", ["0.3.5", "0.3.31"])
@@ -231,6 +311,7 @@ BOTH = SecretRef(SecretSource.ENV, ("LM_API_TOKEN", "LMSTUDIO_API_TOKEN"), optio
     [
         (None, "no token was sent"),
         ("lm-studio", "a token begins with sk-lm-"),
+        (f"Bearer {TOKEN}", "leave out 'Bearer '"),
         ("my-very-own-secret-42", "a token begins with sk-lm-"),
         ("sk-lm-zzzzzzzz:zzzzzzzzzzzzzzzzzzzz", "does not know this token"),
         (LIMITED, "allow it for the token"),

@@ -21,7 +21,7 @@ from lmroute.model import (
     Selector,
 )
 from lmroute.routing.attempts import following, may_fall_back, remaining
-from lmroute.routing.decide import decide
+from lmroute.routing.decide import cut_short, decide
 from lmroute.routing.eligibility import window_of
 from lmroute.routing.policy import compile_policy
 from lmroute.routing.simulate import simulate
@@ -110,10 +110,14 @@ def test_a_simulation_asks_whom_a_call_would_ask(drawn, data):
     def window(candidate):
         return window_of(candidate, providers[candidate.provider], facts)
 
-    failed, answered = walk(simulated.decision, fails, window)
+    # The last resort comes after all others, by the same rules.
+    late = cut_short(compiled, simulated.decision, attributes, facts)
+    every = Decision("", (*simulated.decision.considered, *late.considered), simulated.decision.fallback_on)
+    failed, answered = walk(every, fails, window)
     assert (list(simulated.failed), simulated.answered) == (failed, answered)
     assert list(simulated.asked) == [c for c, _ in failed] + ([answered] if answered else [])
-    assert set(simulated.asked) <= set(simulated.decision.candidates)
+    assert set(simulated.asked) <= {*simulated.decision.candidates, *late.candidates}
+    assert not set(simulated.decision.candidates) & set(late.candidates)
 
 
 def test_a_whole_server_may_fail_in_a_simulation_and_one_model_of_it_otherwise():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmroute.errors import LmrouteError
+from lmroute.telemetry.events import CANCELLED
 from lmroute.telemetry.reading import files_in, read
 from lmroute.telemetry.recorded import considered, recorded
 
@@ -87,6 +88,8 @@ def comparison(found: Found, differences: list[str]) -> list[str]:
     """The recorded decision beside today's, as lines."""
     record, call = found.record, found.call
     ended = f"{call.answered} answered" if call.answered else f"nobody answered ({record.get('errorCode')})"
+    if record.get("errorCode") == CANCELLED:
+        ended = f"the caller gave it up at {call.answered}"
     return [
         f"recorded {record.get('ts')} in {found.file}: call {call.id}",
         f"  rule '{call.rule}', to be asked: {', '.join(found.decided) or 'nobody'}; {ended}",

@@ -72,7 +72,7 @@ class Loaded:
             switched, share = self._alone.get(host, ("", None))
             if share is None or not self.has(host, switched):
                 return
-            del self._alone[host]
+            self._alone.pop(host, None)
         share()
 
     def forget(self, host: str, model: str) -> None:

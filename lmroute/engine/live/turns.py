@@ -164,7 +164,7 @@ class Turn:
         limit, window = self._limits
         why = f"at most {limit} at once" + (f", sharing a window of {window} tokens" if window else "")
         if key == self._host:
-            why = "models are switched one by one, and only while no other one answers"
+            why = "models are switched one by one, and only while no calls to another one are under way"
         if slots.streams(key):
-            why += "; a stream of this program is among them that was neither read to its end nor closed yet"
+            why += "; one of them is a stream that this program has neither read to its end nor closed"
         return why

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -132,7 +133,7 @@ def _told(line: Line, reply: Reply, model: str) -> Progress:
     if is_unknown_job(reply):
         raise ProviderUnavailable(
             f"{line.root} has forgotten the download of {model}; was it started anew?\n"
-            f"  help: ask for it again: lmroute models download {model}"
+            f"  help: ask for it again: lmroute models download {shlex.quote(model)}"
         )
     return _read(line, accepted(line, reply, f"{line.root} does not tell how far {model} is", deed="download"))
 

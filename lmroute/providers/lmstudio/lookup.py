@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from typing import TYPE_CHECKING
 
 from lmroute.model import AUTO
@@ -62,7 +63,7 @@ def instead(inventory: Inventory, key: str) -> str:
     _, variant, number = split(key)
     if key == AUTO or variant or number:
         return alike
-    return f"{alike}{'' if alike.endswith('?') else '.'} Or get it: lmroute models download {key}"
+    return f"{alike}{'' if alike.endswith('?') else '.'} Or get it: lmroute models download {shlex.quote(key)}"
 
 
 def _enumerated(names: Iterable[str]) -> str:

@@ -44,7 +44,8 @@ _MEANINGS: tuple[tuple[re.Pattern[str], Failure], ...] = (
     ),
     (
         _any_of(
-            r"model (?:is |has )?(?:unloaded|crashed)(?: without additional information\. \(Exit code: (?:\d+|null)\))?",
+            r"model (?:is |has )?(?:unloaded|crashed)"
+            r"(?: without additional information\. \(Exit code: (?:\d+|null)\))?",
             "unloaded or crashed",
             "compute error",
         ),
