@@ -104,9 +104,9 @@ def _breaches(document: Any, text: str, shown: str) -> Iterator[Diagnostic]:
     def locate(path: KeyPath, *, key: bool = False) -> Location:
         return _located(known, path, shown, key=key)
 
-    for error in errors:
-        for found in diagnostics(Breach.of(error), locate):
-            yield replace(found, code=MALFORMED, help=f"{found.help} (or {AGAIN})" if found.help else AGAIN)
+    # jsonschema has an error for each key that is missing, and each of these names all of them.
+    for found in dict.fromkeys(found for error in errors for found in diagnostics(Breach.of(error), locate)):
+        yield replace(found, code=MALFORMED, help=f"{found.help} (or {AGAIN})" if found.help else AGAIN)
 
 
 def _finding(place: Location, message: str, path: KeyPath = ()) -> Diagnostic:

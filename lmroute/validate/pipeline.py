@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lmroute.config.compose import Composition
     from lmroute.config.keypaths import KeyPath
 
-_ABOUT_KEYS = frozenset({"LMR101", "LMR102"})
+_ABOUT_KEYS = "LMR102"
 
 
 def judge(composition: Composition) -> list[Diagnostic]:
@@ -90,9 +90,9 @@ def _at_their_origins(findings: list[Diagnostic], composition: Composition) -> l
 
 
 def _origin(finding: Diagnostic, composition: Composition) -> KeyPath:
-    """Where what a finding is about is written: its value, or for a key, the mapping that has it or ought to."""
+    """Where what a finding is about is written: its value, or for an unknown key, the mapping that has it."""
     path = undotted(finding.key)
-    if finding.code in _ABOUT_KEYS and path:
+    if finding.code == _ABOUT_KEYS and path:
         return (*origin(composition.written, path[:-1]), path[-1])
     return origin(composition.written, path)
 
@@ -100,5 +100,5 @@ def _origin(finding: Diagnostic, composition: Composition) -> KeyPath:
 def _moved(finding: Diagnostic, source: KeyPath, composition: Composition) -> Diagnostic:
     """A finding about a key at the place of another one, from which it has its value."""
     taken = Related(f"{finding.key} is taken from {dotted(source)}", finding.location)
-    place = composition.locate(source, key=finding.code == "LMR102")
+    place = composition.locate(source, key=finding.code == _ABOUT_KEYS)
     return replace(finding, location=place, related=(*finding.related, taken))

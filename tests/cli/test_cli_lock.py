@@ -9,6 +9,7 @@ import pytest
 
 from lmroute.cli import main
 from lmroute.emulator.catalog import Model
+from lmroute.emulator.faults import Faults
 from lmroute.emulator.instances import LoadConfig
 from lmroute.emulator.remote import Remote
 from lmroute.emulator.running import running
@@ -103,11 +104,13 @@ def test_a_smaller_window_is_drift_and_the_rules_that_lose_are_named(project, lo
             "what that means for the policy:",
             (
                 "  rule p/long: no candidate is left for prompt_tokens=4001 "
-                "(box/auto: context window too small: 2048 tokens (more than 2560 are asked for))"
+                "(box/auto: context window too small: 2048 tokens (more than 2560 are asked for), "
+                "with the window that the server has now)"
             ),
             (
                 "  rule p/rest: no candidate is left for prompt_tokens=2561 "
-                "(box/auto: context window too small: 2048 tokens (more than 2560 are asked for))"
+                "(box/auto: context window too small: 2048 tokens (more than 2560 are asked for), "
+                "with the window that the server has now)"
             ),
             "to take the servers as they are: lmroute lock",
         ],
@@ -180,8 +183,59 @@ def test_a_server_that_was_never_locked_is_left_out_when_it_is_down(project, loc
         code, out, err = lock("--keep", provider="[box,other]")
         assert (code, out, set(written(project))) == (0, f"{FILE}: box (2 models)\n", {"box"})
         assert "  it is left out\n" in err
-        code, out, _ = lock("--check", "--strict", provider="[box,other]")
-    assert (code, "other: was never locked; to do so: lmroute lock" in out) == (1, True)
+        code, out, _ = lock("--check", provider="[box,other]")
+    assert (code, "other: was never locked: lmroute lock" in out) == (1, True)
+
+
+def test_a_check_that_compared_nothing_fails_and_names_what_it_left_out(project, lock, monkeypatch):
+    with serving() as url:
+        monkeypatch.setenv("BOX", url)
+        monkeypatch.setenv("OTHER", url)
+        lock()
+        code, out, _ = lock("--check", provider="other")
+        assert (code, out.splitlines()) == (
+            1,
+            [
+                "other: was never locked: lmroute lock",
+                "not looked at, since not selected or out of every rule's reach: box",
+            ],
+        )
+        told = json.loads(lock("--check", "--json", provider="other")[1])
+    assert (told["compatible"], told["unlocked"], told["unasked"]) == (False, ["other"], ["box"])
+
+
+def test_an_unchanged_server_leaves_the_file_as_it_is(project, lock, monkeypatch):
+    with serving() as url:
+        monkeypatch.setenv("BOX", url)
+        lock()
+        was = written(project)["box"]["taken"]
+        text = (project / FILE).read_text(encoding="utf-8").replace(was, "2026-01-01T00:00:00Z")
+        (project / FILE).write_text(text, encoding="utf-8")
+        lock()
+        assert (project / FILE).read_text(encoding="utf-8") == text
+        Remote(url).load(HERON)
+        lock()
+        assert written(project)["box"]["taken"] != "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("fault", [{"html_500": True}, {"truncated_json": True}], ids=str)
+def test_a_server_whose_own_list_cannot_be_read_is_not_locked(project, lock, monkeypatch, fault):
+    with serving() as url:
+        monkeypatch.setenv("BOX", url)
+        lock()
+        before = (project / FILE).read_bytes()
+    with serving(faults=Faults(path="/api/v1/models", **fault)) as url:
+        monkeypatch.setenv("BOX", url)
+        code, out, err = lock()
+        assert (code, out, (project / FILE).read_bytes()) == (1, "", before)
+        assert "box: its own list of models could not be read" in err
+        assert err.endswith("nothing is written\n")
+        assert lock("--keep")[0] == 0
+        assert (project / FILE).read_bytes() == before
+        code, out, _ = lock("--check", "--json")
+    told = json.loads(out)
+    assert (code, told["effects"], told["silent"][0]["state"]) == (1, [], "degraded")
+    assert told["differences"][-1]["message"].startswith("cannot be compared: its own list")
 
 
 def test_what_is_not_asked_stays_unless_the_lock_is_fresh(project, lock, monkeypatch):
@@ -222,8 +276,10 @@ def test_who_no_rule_can_reach_is_asked_with_all_only(project, lock, monkeypatch
 def test_what_makes_no_sense_is_refused(lock, words, code, says):
     found, out, err = lock(*words)
     assert (found, out, says in err) == (code, "", True)
-    as_data = lock(*words, "--json")
-    assert says.partition("\n")[0] in json.loads(as_data[1])["error"]
+    as_data = json.loads(lock(*words, "--json")[1])
+    assert says.partition("\n")[0] in as_data["error"]
+    for finding in as_data["findings"]:
+        assert finding["reproduce"] == " ".join(["lmroute validate provider=box routing=p", *words])
 
 
 def test_a_file_that_cannot_be_read_is_neither_checked_nor_lost(project, lock, monkeypatch):
@@ -253,7 +309,7 @@ def test_a_folder_that_may_not_be_written_is_told(project, lock, monkeypatch):
         project.chmod(0o700)
     assert (code, out) == (2, "")
     assert "cannot be written" in err
-    assert "say 'lmroute lock' again" in err
+    assert err.endswith("mend that and say 'lmroute lock --fresh' again\n")
 
 
 def test_a_lock_that_is_out_of_date_keeps_nobody_from_a_new_one(project, lock, monkeypatch):

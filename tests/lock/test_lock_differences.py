@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lmroute.lock import Instance, LockedModel, LockedProvider, Weight, differences
+from lmroute.lock import Instance, Kind, LockedModel, LockedProvider, Weight, differences
 
 TERN = LockedModel("tern", max_context_window=32768, tools=True, vision=False, quantization="Q4", reasoning=("off",))
 LOCKED = LockedProvider(
@@ -14,7 +14,7 @@ LOCKED = LockedProvider(
     "lmstudio-v1",
     paths={"/v1/responses": True, "/v1/messages": False, "/api/v1/chat": None},
     loads_on_demand=True,
-    models=(TERN, LockedModel("wren", chats=False)),
+    models=(TERN, LockedModel("wren", kind=Kind.EMBEDDING)),
     answers={"auto": "tern", "nobody": None},
     loaded=(Instance("tern", "tern", 16384, 4),),
 )
@@ -56,7 +56,7 @@ CHANGES = [
     (tern(reasoning=("on", "off")), "box: 'tern' settings of reasoning [off] -> [off, on]", DRIFT),
     (tern(max_context_window=8192), "box: 'tern' largest window 32768 -> 8192", DRIFT),
     (tern(context_window=8192), "box: 'tern' window not told -> 8192", MORE),
-    (tern(chats=False), "box: 'tern' answers chats yes -> no", DRIFT),
+    (tern(kind=Kind.OTHER), "box: 'tern' kind chat -> other", DRIFT),
     (loaded(context_window=4096), "box: 'tern' window 16384 -> 4096", DRIFT),
     (loaded(parallel=1), "box: 'tern' predictions at once 4 -> 1", DRIFT),
     (loaded(parallel=None), "box: 'tern' predictions at once 4 -> not told", MORE),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmroute.lock import Instance, Lock, LockedModel, LockedProvider, effects
+from lmroute.lock import Instance, Lock, LockedModel, LockedProvider, Weight, effects
 from lmroute.lock.drift import compare
 from lmroute.model import (
     NOTHING_KNOWN,
@@ -68,11 +68,13 @@ def test_a_smaller_window_takes_the_long_requests():
     assert told(stack(*OURS), {"box": box(16384)}, {"box": box(4096)}) == [
         (
             "rule p/private: no candidate is left for privacy=private, prompt_tokens=5121 "
-            "(box/auto: context window too small: 4096 tokens (more than 5120 are asked for))"
+            "(box/auto: context window too small: 4096 tokens (more than 5120 are asked for), "
+            "with the window that the server has now)"
         ),
         (
             "rule p/rest: box/auto no longer serves prompt_tokens=5121 "
-            "(context window too small: 4096 tokens (more than 5120 are asked for)); cloud/auto does"
+            "(context window too small: 4096 tokens (more than 5120 are asked for), "
+            "with the window that the server has now); cloud/auto does"
         ),
     ]
 
@@ -87,21 +89,27 @@ def test_a_guarantee_that_forbids_the_others_is_named():
     assert second.startswith("rule p/all: box/auto no longer serves a request that states nothing")
 
 
+def test_a_window_of_the_profile_is_not_called_the_server_s():
+    ours = stack(OURS[0], box={"locality": Locality.LOOPBACK, "context_window": 4096})
+    (line,) = told(ours, {"box": box(16384)}, {"box": box()})
+    assert line.endswith("(box/auto: context window too small: 4096 tokens (more than 5120 are asked for))")
+
+
 def test_a_model_that_is_gone():
     (line,) = told(stack(OURS[0]), {"box": box(4096)}, {"box": box(answer=None)})
     assert "box/auto: its server does not have it any more" in line
 
 
-def test_a_capability_that_is_lost_takes_the_requests_that_need_it():
+def test_a_capability_that_the_server_denies_is_a_drift_and_changes_no_route():
     able = {"box": {"locality": Locality.LOOPBACK, "capabilities": Capabilities(tools=True)}}
     ours = stack(OURS[1], guarantees=(), **able)
-    (line,) = told(ours, {"box": box(tools=True)}, {"box": box(tools=False)})
+    assert told(ours, {"box": box(tools=True)}, {"box": box(tools=False)}) == []
+    drift = compare(ours, Lock({"box": box(tools=True)}), {"box": box(tools=False)}, {})
+    (line,) = [str(each) for each in drift.differences if each.weight is Weight.DRIFT]
     assert line == (
-        "rule p/rest: no candidate is left for needs.tools=true "
-        "(box/auto: cannot call tools; cloud/auto: cannot call tools)"
+        "box: 'tern' calls tools yes -> no, the server says; "
+        "lmroute still sends them there, for the profile says tools: true"
     )
-    assert told(ours, {"box": box(tools=True)}, {"box": box()}) == []  # it does not tell any more
-    assert told(stack(OURS[1]), {"box": box(tools=True)}, {"box": box(tools=False)}) == []  # nobody promised them
 
 
 @pytest.mark.parametrize(
@@ -214,15 +222,14 @@ def serves(option, request, servers, locked, found):
     server = servers.get(option.profile.id)
     if server is None:
         return not (forbidden(option, request) or unable(option.profile, request))
-    model, able, window = server.models[0], option.profile.capabilities, option.profile.context_window
+    window = option.profile.context_window
     if server.answers["auto"] is None:
         return False
     if server.loaded:
         window = server.loaded[0].context_window
     elif servers is locked and window is None and found[option.profile.id].answers["auto"]:
         window = next((each.context_window for each in found[option.profile.id].loaded), None)
-    kept = Capabilities(able.tools and model.tools is not False, able.vision and model.vision is not False)
-    told = replace(option, profile=replace(option.profile, capabilities=kept, context_window=window))
+    told = replace(option, profile=replace(option.profile, context_window=window))
     return not (forbidden(told, request) or unable(told.profile, request) or too_small(told, request, NOTHING_KNOWN))
 
 
@@ -247,12 +254,55 @@ def test_what_is_loaded_fails_only_where_a_rule_loses_by_it():
     assert compare(stack(*OURS), lock, {"box": small}, {}).fails(strict=False)
     drift = compare(stack(*OURS), lock, {"box": large}, {})
     assert (drift.fails(strict=True), drift.same) == (False, ("box",))
-    assert next(drift.lines(strict=True)) == "as locked: box"
+    lines = list(drift.lines(strict=True))
+    assert (lines[0], "loaded otherwise, which is no drift:" in lines) == ("as locked: box", True)
+    losing = list(compare(stack(*OURS), lock, {"box": small}, {}).lines(strict=False))
+    assert losing[0] == "loaded otherwise, which counts because rules lose requests now:"
+    assert not any("no drift" in line for line in losing)
 
 
-def test_a_server_that_is_silent_fails_and_one_that_was_never_locked_only_when_strict():
-    silent = compare(stack(*OURS), Lock({"box": box(16384)}), {}, {"box": "connection refused"})
-    assert silent.fails(strict=False)
-    assert "  box: does not answer: connection refused" in silent.lines(strict=False)
-    new = compare(stack(*OURS), Lock(), {"box": box()}, {})
-    assert (new.fails(strict=False), new.fails(strict=True), new.unlocked) == (False, True, ("box",))
+def test_who_answers_now_and_cannot_what_the_profile_promises_is_a_drift():
+    two = (LockedModel("tern", tools=True), LockedModel("owl", tools=False))
+    then = replace(box(), models=two)
+    now = replace(then, answers={"auto": "owl"})
+    able = {"locality": Locality.LOOPBACK, "capabilities": Capabilities(tools=True)}
+    drift = compare(stack(*OURS, box=able), Lock({"box": then}), {"box": now}, {})
+    told = [str(each) for each in drift.differences if each.weight is Weight.DRIFT]
+    assert (told, drift.effects, drift.fails(strict=False)) == (
+        [
+            "box: 'auto' calls tools yes -> no, the server says; "
+            "lmroute still sends them there, for the profile says tools: true"
+        ],
+        (),
+        True,
+    )
+    assert not compare(stack(*OURS), Lock({"box": then}), {"box": now}, {}).fails(strict=True)  # nobody promised it
+    assert not compare(stack(*OURS, box=able), Lock({"box": now}), {"box": then}, {}).fails(strict=True)
+
+
+def test_a_server_that_is_silent_fails_and_is_not_advised_to_be_locked():
+    at = "http://127.0.0.1:1234"
+    ours = stack(*OURS, box={"locality": Locality.LOOPBACK, "endpoint": at})
+    for locked_at, moved in ((at, []), ("http://127.0.0.1:1", [f"  box: endpoint http://127.0.0.1:1 -> {at}"])):
+        lock = Lock({"box": replace(box(16384), endpoint=locked_at)})
+        drift = compare(ours, lock, {}, {"box": "connection refused"})
+        lines = list(drift.lines(strict=False))
+        end = 2 + len(moved)
+        assert drift.fails(strict=False)
+        assert lines[:end] == ["not as locked:", *moved, "  box: does not answer: connection refused"]
+        assert not any("lmroute lock" in line for line in lines)
+
+
+def test_a_server_whose_list_cannot_be_read_fails_and_still_serves():
+    drift = compare(stack(*OURS), Lock({"box": box(16384)}), {}, {}, {"box": "HTTP 500"})
+    assert (drift.fails(strict=False), drift.effects, drift.same) == (True, (), ())
+    assert list(drift.lines(strict=False)) == ["not as locked:", "  box: cannot be compared: HTTP 500"]
+
+
+def test_what_was_never_locked_fails_and_what_was_not_asked_is_named():
+    drift = compare(stack(*OURS), Lock({"old": box()}), {"box": box()}, {})
+    assert (drift.fails(strict=False), drift.unlocked, drift.unasked) == (True, ("box",), ("old",))
+    assert list(drift.lines(strict=False)) == [
+        "box: was never locked: lmroute lock",
+        "not looked at, since not selected or out of every rule's reach: old",
+    ]

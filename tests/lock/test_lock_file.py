@@ -85,6 +85,7 @@ def test_what_is_no_text_is_told(tmp_path):
     if sys.platform != "win32":
         (finding,) = read(tmp_path / "folder").findings
         assert finding.message == "cannot be read: Is a directory"
+        assert "--fresh" not in finding.help
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,27 @@ def test_what_is_no_text_is_told(tmp_path):
 )
 def test_an_address_shows_no_password(endpoint, shown):
     assert address(endpoint) == shown
+
+
+def test_each_missing_key_is_told_once(tmp_path):
+    found = reading(tmp_path, '{"format_version": "1.0", "providers": {"box": {}}}').findings
+    assert len({one.key for one in found}) == len(found) == 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "found"),
+    [
+        ("lmstudio", "Rook/Owl@q4_k_m", True),
+        ("lmstudio", "rook/owl:2", True),
+        ("lmstudio", "rook/owl@q8_0", False),
+        ("lmstudio", "rook/bare@anything", True),  # its quantization is not told
+        ("vllm", "rook/owl@q4_k_m", False),
+    ],
+)
+def test_what_else_lm_studio_calls_a_model_is_that_model(kind, name, found):
+    models = (LockedModel("rook/owl", quantization="Q4_K_M"), LockedModel("rook/bare"))
+    entry = LockedProvider(kind, "2026-03-01T09:30:00Z", models=models)
+    assert (entry.answering(name) is not None) is found
 
 
 def test_who_answers_is_what_was_found_out_else_a_name_of_the_list():

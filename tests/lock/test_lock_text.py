@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmroute.config.schema import schema, validator
-from lmroute.lock import Instance, Lock, LockedModel, LockedProvider, differences, dump, parsed
+from lmroute.lock import Instance, Kind, Lock, LockedModel, LockedProvider, differences, dump, parsed, renewed
 
 WORDS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=12)
 COUNTS = st.none() | st.integers(1, 1 << 20)
@@ -15,7 +15,7 @@ FLAGS = st.sampled_from([None, True, False])
 MODELS = st.builds(
     LockedModel,
     WORDS,
-    st.booleans(),
+    st.sampled_from(Kind),
     COUNTS,
     COUNTS,
     FLAGS,
@@ -69,6 +69,21 @@ def test_the_order_in_which_a_server_tells_is_no_difference(entry, random):
     other = replace(entry, models=tuple(models), loaded=tuple(loaded), answers=dict(answers))
     assert dump(Lock({"a": other})) == dump(Lock({"a": entry}))
     assert differences("a", entry, other) == ()
+
+
+@given(LOCKS, PROVIDERS, st.randoms(use_true_random=False))
+def test_what_is_as_before_is_written_as_before_and_the_rest_with_its_time(lock, new, random):
+    later = "2026-03-02T09:30:00Z"
+    found = {}
+    for name, entry in lock.providers.items():
+        models = list(entry.models)
+        random.shuffle(models)
+        found[name] = replace(entry, taken=later, models=tuple(models))
+    assert dump(renewed(lock, found)) == dump(lock)
+    for name in found:
+        changed = renewed(lock, {name: replace(found[name], api=f"{found[name].api}+")})
+        assert changed.providers[name].taken == later
+    assert renewed(lock, {"": replace(new, taken=later)}).providers[""].taken == later
 
 
 @given(LOCKS)

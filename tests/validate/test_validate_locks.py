@@ -3,7 +3,7 @@
 import pytest
 
 from lmroute.config.compose import compose
-from lmroute.lock import FILE, Instance, Lock, LockedModel, LockedProvider, dump
+from lmroute.lock import FILE, Instance, Kind, Lock, LockedModel, LockedProvider, dump
 from lmroute.validate import selection
 from lmroute.validate.pipeline import judge
 
@@ -15,7 +15,12 @@ models: [auto, tern]
 locality: loopback
 context_window: 8192
 """
-MODELS = (LockedModel("tern", max_context_window=4096, tools=False), LockedModel("owl"))
+MODELS = (
+    LockedModel("tern", max_context_window=4096, tools=False),
+    LockedModel("owl", quantization="Q4_K_M"),
+    LockedModel("wren", max_context_window=64, kind=Kind.EMBEDDING),
+    LockedModel("an-embedder", kind=Kind.OTHER),
+)
 
 
 @pytest.fixture
@@ -43,6 +48,30 @@ def test_without_a_lock_nothing_is_told(overlay):
 def test_auto_is_no_name_to_look_for_unless_it_was_asked(found):
     assert found() == [WINDOW]
     assert found(answers={"auto": None}) == [("LMR333", "providers.mine.models.0"), WINDOW]
+
+
+def test_a_variant_is_the_model_of_its_key(found):
+    assert found("providers.mine.models=[owl@q4_k_m]") == []
+    assert found("providers.mine.models=[owl@q8_0]") == [("LMR333", "providers.mine.models.0")]
+
+
+@pytest.mark.parametrize("answers", [{}, {"wren": None}], ids=["written later", "written then"])
+def test_a_model_that_is_known_to_embed_is_none_to_chat_with(found, answers):
+    assert found("providers.mine.models=[wren]", answers=answers) == [("LMR333", "providers.mine.models.0")]
+    assert found("providers.mine.models=[an-embedder]") == []  # its name proves nothing
+
+
+def test_that_it_embeds_is_told_in_words(overlay, tmp_path):
+    overlay(provider__mine=PROFILE.replace("tern]", "wren]"))
+    entry = LockedProvider("lmstudio", "2026-03-01T09:30:00Z", "http://127.0.0.1:1234", models=MODELS)
+    (tmp_path / FILE).write_text(dump(Lock({"mine": entry})), encoding="utf-8")
+    (told,) = judge(compose(["provider=mine"]))
+    assert (told.message, told.help) == (
+        "'wren' is an embedding model, it answers no chat",
+        "name a chat model: owl, tern",
+    )
+    lines = (tmp_path / FILE).read_text(encoding="utf-8").splitlines()
+    assert '"id": "wren"' in lines[told.related[0].location.line - 1]
 
 
 def test_each_instance_of_a_model_is_judged_by_its_own_window(found):
