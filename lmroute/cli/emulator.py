@@ -16,7 +16,7 @@ from lmroute import secrets
 from lmroute.emulator.backends.script import read_script
 from lmroute.emulator.catalog import Model
 from lmroute.emulator.faults import FAULT_NAMES, fault_option, read_faults
-from lmroute.emulator.instances import LoadConfig
+from lmroute.emulator.machine.instances import LoadConfig
 from lmroute.emulator.settings import Engine, Loaded, Settings, Token
 from lmroute.emulator.versions import NEWEST, PROFILES
 from lmroute.errors import LmrouteError, SecretError

@@ -8,18 +8,18 @@ v1), chat completions with tools, reasoning and structured output, completions, 
 native chat, loads, unloads and downloads, API tokens, and unknown routes (status 200 and an error in the body).
 Where its behaviour is not known, the docstring says so.
 
-    versions    what each release of LM Studio could do          settings    what one emulator is told to be
-    catalog     downloaded models                                state, instances    which of them are loaded
-    resolution  which model answers a request                    clock       the time that loads and TTLs go by
-    requests    what all request bodies have in common           ids         ids as LM Studio makes them
-    openai/, anthropic/, native*, loads, model_lists, identity   the routes, each with its bodies
-    routes      the table of them                                house       what all of them share
-    answering   one answer on its way to its client              generation  text from the backend, for one request
-    reasoning   where a route puts what a model thinks           failures    what is said when a generation fails
-    refusals    error bodies                                     auth        API tokens
-    wire        bytes: JSON, server-sent events, splits          connection  connections that idle
-    faults, wire_faults   what goes wrong on purpose             control, remote, page, snapshot, journal
-                                                                             the emulator's own routes, and their use
-    backends/   what generates text: scripted, or llama.cpp      running     sockets, threads, signals
+    settings    what one emulator is told to be                  versions    what each release of LM Studio could do
+    catalog     models that can be had                           faults      what goes wrong on purpose
+    running     an emulator in a thread, or as a program         app         all of it as one ASGI application
+    auth        API tokens                                       house       what all routes share
+    routes      the table of paths, which these bring:
+                openai/, anthropic/, native/, model_lists, identity
+    requests, refusals, ids    bodies of requests, of errors, and ids
+    answering, failures, reasoning    one answer on its way to its client
+
+    machine/    models on disk and in memory, what they are busy with, and the time that they go by
+    transport/  sockets, bytes, and connections that idle or break
+    backends/   what generates text: scripted, or llama.cpp
+    control/    the emulator's own routes and page, and their use over HTTP
     lms/        a stand-in for LM Studio's own command line
 """

@@ -12,7 +12,7 @@ from lmroute.emulator import failures
 from lmroute.emulator.backends import Finish, GenerationError, Reasoning, ToolCall
 from lmroute.emulator.faults import faults_of
 from lmroute.emulator.reasoning import place_of, placed
-from lmroute.emulator.wire import EventStream, json_response
+from lmroute.emulator.transport.wire import EventStream, json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lmroute.emulator.backends import Event, Prompt
     from lmroute.emulator.house import House
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
     from lmroute.emulator.refusals import Refused
 
 Frame: TypeAlias = tuple[dict[str, Any] | str, str]

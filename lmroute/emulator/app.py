@@ -12,14 +12,14 @@ from starlette.responses import HTMLResponse, Response
 
 from lmroute.emulator import refusals
 from lmroute.emulator.auth import Gate
-from lmroute.emulator.control import astray
+from lmroute.emulator.control.journal import Recorder, is_control
+from lmroute.emulator.control.routes import astray
 from lmroute.emulator.house import House
-from lmroute.emulator.journal import Recorder, is_control
+from lmroute.emulator.machine.state import State
 from lmroute.emulator.refusals import Refused
 from lmroute.emulator.routes import routes
-from lmroute.emulator.state import State
-from lmroute.emulator.wire import json_response
-from lmroute.emulator.wire_faults import CRASH_PAGE, FaultyWire
+from lmroute.emulator.transport.faults import CRASH_PAGE, FaultyWire
+from lmroute.emulator.transport.wire import json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from lmroute.emulator.backends import Backend
-    from lmroute.emulator.clock import Clock
+    from lmroute.emulator.machine.clock import Clock
     from lmroute.emulator.settings import Settings
 
 

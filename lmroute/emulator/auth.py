@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 
+from lmroute.emulator.control.journal import is_control
 from lmroute.emulator.faults import faults_of
-from lmroute.emulator.journal import is_control
 from lmroute.emulator.refusals import Refused
 from lmroute.emulator.settings import TOKEN_SHAPE
-from lmroute.emulator.wire import json_response
+from lmroute.emulator.transport.wire import json_response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lmroute.emulator import refusals
 from lmroute.emulator.backends import ComputeFailed, ContextOverflow, ModelCrashed
-from lmroute.emulator.instances import ModelUnloaded
+from lmroute.emulator.machine.instances import ModelUnloaded
 from lmroute.emulator.versions import OVERFLOW_IN_STREAM, Version
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
 
-from lmroute.emulator.clock import LONGEST_S
+from lmroute.emulator.machine.clock import LONGEST_S
 from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:

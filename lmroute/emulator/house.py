@@ -10,11 +10,11 @@ from starlette.requests import Request
 
 from lmroute.emulator import refusals
 from lmroute.emulator.catalog import Kind
+from lmroute.emulator.control.journal import Journal
 from lmroute.emulator.faults import faults_of
-from lmroute.emulator.generation import generate
-from lmroute.emulator.journal import Journal
-from lmroute.emulator.resolution import Unresolved
-from lmroute.emulator.state import LoadFailed
+from lmroute.emulator.machine.generation import generate
+from lmroute.emulator.machine.resolution import Unresolved
+from lmroute.emulator.machine.state import LoadFailed
 from lmroute.emulator.versions import ALWAYS, Release
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from lmroute.emulator.backends import Backend, Event, Prompt
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
+    from lmroute.emulator.machine.state import State
     from lmroute.emulator.settings import Settings
-    from lmroute.emulator.state import State
     from lmroute.emulator.versions import Version
 
 Answer: TypeAlias = Callable[[Request], Awaitable[Any]]
@@ -73,5 +73,5 @@ class House:
         return chosen
 
     def generate(self, scope: Scope, instance: Instance, prompt: Prompt) -> AsyncGenerator[Event, None]:
-        """What the backend generates for the request of ``scope``: see ``lmroute.emulator.generation``."""
+        """What the backend generates for the request of ``scope``: see ``lmroute.emulator.machine.generation``."""
         return generate(self.backend, instance, prompt, faults_of(scope))

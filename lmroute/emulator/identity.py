@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lmroute.emulator.auth import GREETING_PATH
 from lmroute.emulator.house import House, Row
-from lmroute.emulator.wire import GREETING, raw_json
+from lmroute.emulator.transport.wire import GREETING, raw_json
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from lmroute.emulator import refusals
 from lmroute.emulator.catalog import Kind
 from lmroute.emulator.house import House, Row
-from lmroute.emulator.loads import load_config
+from lmroute.emulator.native.loads import load_config
+from lmroute.emulator.transport.wire import json_response
 from lmroute.emulator.versions import NATIVE_V0, NATIVE_V1, REASONING_BUDGET, REMAINING_TTL, V0_CAPABILITIES
-from lmroute.emulator.wire import json_response
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
     from lmroute.emulator.catalog import Model
-    from lmroute.emulator.instances import Instance
-    from lmroute.emulator.state import State
+    from lmroute.emulator.machine.instances import Instance
+    from lmroute.emulator.machine.state import State
     from lmroute.emulator.versions import Version
 
 

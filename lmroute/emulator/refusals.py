@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lmroute.emulator.resolution import Unresolved
+from lmroute.emulator.machine.resolution import Unresolved
 from lmroute.emulator.versions import OPENAI_ERRORS, TEXT_FORMAT, Version
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lmroute.emulator import refusals
-from lmroute.emulator.clock import LONGEST_S
+from lmroute.emulator.machine.clock import LONGEST_S
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Route
 
-from lmroute.emulator import control, identity, loads, model_lists, native_chat, native_downloads
+from lmroute.emulator import identity, model_lists
 from lmroute.emulator.anthropic import messages
+from lmroute.emulator.control import routes as control
+from lmroute.emulator.native import chat as native_chat
+from lmroute.emulator.native import downloads as native_downloads
+from lmroute.emulator.native import loads
 from lmroute.emulator.openai import chat, embeddings, responses
 
 if TYPE_CHECKING:

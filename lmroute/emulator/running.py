@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, cast
 
 from lmroute.emulator.backends.scripted import ScriptedModel
 from lmroute.emulator.catalog import EMBEDDED
-from lmroute.emulator.remote import Remote
+from lmroute.emulator.control.remote import Remote
 from lmroute.emulator.settings import Engine, Settings
-from lmroute.emulator.sockets import LOOPBACK, bound, url_of
+from lmroute.emulator.transport.sockets import LOOPBACK, bound, url_of
 from lmroute.errors import LmrouteError, MissingExtra
 
 try:
     import uvicorn
 
     from lmroute.emulator.app import create_app
-    from lmroute.emulator.connection import Connection
+    from lmroute.emulator.transport.connection import Connection
 except ModuleNotFoundError as missing:
     if str(missing.name).partition(".")[0] not in {"starlette", "uvicorn"}:
         raise

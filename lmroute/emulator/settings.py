@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 from lmroute.emulator import catalog
 from lmroute.emulator.catalog import Kind, Model
-from lmroute.emulator.clock import LONGEST_S
 from lmroute.emulator.faults import Faults
-from lmroute.emulator.instances import LoadConfig
+from lmroute.emulator.machine.clock import LONGEST_S
+from lmroute.emulator.machine.instances import LoadConfig
 from lmroute.emulator.versions import API_TOKENS, NEWEST, Version
 from lmroute.errors import LmrouteError
 

@@ -30,10 +30,10 @@ from lmroute.emulator.app import create_app
 from lmroute.emulator.backends.script import read_script
 from lmroute.emulator.catalog import Model
 from lmroute.emulator.lms.install import install
-from lmroute.emulator.remote import Remote
+from lmroute.emulator.control.remote import Remote
 from lmroute.emulator.running import in_thread, opened
 from lmroute.emulator.settings import Settings, Token
-from lmroute.emulator.sockets import LOOPBACK, bound, url_of
+from lmroute.emulator.transport.sockets import LOOPBACK, bound, url_of
 from lmroute.emulator.versions import NEWEST, PROFILES
 from lmroute.errors import LmrouteError
 from lmroute.model import Secret
@@ -63,7 +63,7 @@ class LMStudio:
         self._remote = Remote(url)
 
     def state(self) -> dict[str, Any]:
-        """Models, instances, downloads, faults: see ``lmroute.emulator.snapshot``."""
+        """Models, instances, downloads, faults: see ``lmroute.emulator.control.snapshot``."""
         return self._remote.state()
 
     def advance(self, seconds: float) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from lmroute.cli.emulator import _Progress, _settings, add_arguments
 from lmroute.emulator.faults import Faults
+from lmroute.emulator.machine.state import State
 from lmroute.emulator.settings import Settings
-from lmroute.emulator.state import State
 from lmroute.errors import LmrouteError
 from lmroute.providers.embedded import Fetch
 

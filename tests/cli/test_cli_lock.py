@@ -9,9 +9,9 @@ import pytest
 
 from lmroute.cli import main
 from lmroute.emulator.catalog import Model
+from lmroute.emulator.control.remote import Remote
 from lmroute.emulator.faults import Faults
-from lmroute.emulator.instances import LoadConfig
-from lmroute.emulator.remote import Remote
+from lmroute.emulator.machine.instances import LoadConfig
 from lmroute.emulator.running import running
 from lmroute.emulator.settings import Loaded, Settings
 from lmroute.lock import FILE

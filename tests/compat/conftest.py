@@ -19,7 +19,7 @@ import pytest
 
 from lmroute.emulator.backends.script import Line
 from lmroute.emulator.catalog import SCRIPTED
-from lmroute.emulator.instances import LoadConfig
+from lmroute.emulator.machine.instances import LoadConfig
 from lmroute.emulator.running import running
 from lmroute.emulator.settings import Loaded, Settings, Token
 from lmroute.emulator.versions import API_TOKENS, PROFILES

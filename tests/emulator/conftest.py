@@ -12,7 +12,7 @@ from lmroute.emulator.app import create_app
 from lmroute.emulator.backends.scripted import ScriptedModel
 from lmroute.emulator.running import in_thread, running
 from lmroute.emulator.settings import Settings
-from lmroute.emulator.sockets import bound, url_of
+from lmroute.emulator.transport.sockets import bound, url_of
 
 HELLO = [{"role": "user", "content": "hello there"}]
 

@@ -11,7 +11,7 @@ from openai._streaming import SSEDecoder
 from lmroute.emulator.backends import Finish, ModelCrashed
 from lmroute.emulator.catalog import SCRIPTED, Model
 from lmroute.emulator.settings import Settings
-from lmroute.emulator.wire import pieces, sse
+from lmroute.emulator.transport.wire import pieces, sse
 
 TERN = SCRIPTED[0].key
 TINY = (Model("tiny", context_length=12),)

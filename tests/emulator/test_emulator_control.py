@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmroute.emulator.catalog import SCRIPTED
-from lmroute.emulator.clock import ManualClock
+from lmroute.emulator.machine.clock import ManualClock
 from lmroute.emulator.running import running
 from lmroute.emulator.settings import Settings, Token
 from lmroute.errors import LmrouteError

@@ -12,7 +12,7 @@ from lmroute.emulator.backends.llamacpp import LlamaCpp
 from lmroute.emulator.catalog import Model, ReasoningOptions
 from lmroute.emulator.running import in_thread, running
 from lmroute.emulator.settings import Engine, Settings
-from lmroute.emulator.sockets import bound, url_of
+from lmroute.emulator.transport.sockets import bound, url_of
 from lmroute.model import Secret
 
 CHUNKS = [

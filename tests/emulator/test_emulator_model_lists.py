@@ -3,7 +3,7 @@
 import pytest
 
 from lmroute.emulator.catalog import EMBEDDED, SCRIPTED, Model, ReasoningOptions
-from lmroute.emulator.instances import LoadConfig
+from lmroute.emulator.machine.instances import LoadConfig
 from lmroute.emulator.settings import Engine, Loaded, Settings
 from lmroute.errors import LmrouteError
 

@@ -8,11 +8,11 @@ import pytest
 from lmroute.emulator.app import create_app
 from lmroute.emulator.backends import Finish
 from lmroute.emulator.catalog import SCRIPTED, Model
-from lmroute.emulator.clock import ManualClock
+from lmroute.emulator.machine.clock import ManualClock
 from lmroute.emulator.openai.v0 import stop_reason
 from lmroute.emulator.running import in_thread
 from lmroute.emulator.settings import Loaded, Settings
-from lmroute.emulator.sockets import bound, url_of
+from lmroute.emulator.transport.sockets import bound, url_of
 
 TERN, HERON = SCRIPTED[0].key, SCRIPTED[1].key
 KESTREL = next(model for model in SCRIPTED if model.format == "mlx")

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lmroute.emulator.backends import Finish
-from lmroute.emulator.instances import LoadConfig
+from lmroute.emulator.machine.instances import LoadConfig
 from lmroute.emulator.settings import Settings
 
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmroute.emulator.catalog import SCRIPTED, Kind, Model
-from lmroute.emulator.clock import ManualClock
-from lmroute.emulator.instances import Instance, LoadConfig
+from lmroute.emulator.machine.clock import ManualClock
+from lmroute.emulator.machine.instances import Instance, LoadConfig
+from lmroute.emulator.machine.resolution import Unresolved, resolve
+from lmroute.emulator.machine.state import State
 from lmroute.emulator.openai.requests import chat_request
-from lmroute.emulator.resolution import Unresolved, resolve
 from lmroute.emulator.settings import Loaded, Settings
-from lmroute.emulator.state import State
 from lmroute.emulator.versions import NEWEST
 
 TERN, HERON, WREN = (model.key for model in SCRIPTED[:3])

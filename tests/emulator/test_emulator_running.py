@@ -17,10 +17,10 @@ from lmroute.emulator.app import create_app
 from lmroute.emulator.backends import Finish
 from lmroute.emulator.catalog import SCRIPTED, Model
 from lmroute.emulator.faults import NONE
+from lmroute.emulator.machine.state import State
 from lmroute.emulator.running import in_thread, running
 from lmroute.emulator.settings import Settings
-from lmroute.emulator.sockets import bound, url_of
-from lmroute.emulator.state import State
+from lmroute.emulator.transport.sockets import bound, url_of
 from lmroute.errors import LmrouteError
 
 CHAT = "/v1/chat/completions"

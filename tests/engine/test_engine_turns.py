@@ -336,7 +336,7 @@ def collecting(at, collects, job):
         sys.settrace(collector)
         try:
             job()
-        except Exception as error:
+        except BaseException as error:
             failures.append(error)
         finally:
             sys.settrace(None)

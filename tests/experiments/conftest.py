@@ -14,7 +14,7 @@ from lmroute.emulator.backends.script import Line
 from lmroute.emulator.backends.scripted import ScriptedModel
 from lmroute.emulator.running import in_thread
 from lmroute.emulator.settings import Settings
-from lmroute.emulator.sockets import bound, url_of
+from lmroute.emulator.transport.sockets import bound, url_of
 from lmroute.engine.adapters import adapter_for
 from lmroute.engine.resolver import build
 from lmroute.experiments import runner

@@ -10,7 +10,7 @@ import pytest
 
 from lmroute.emulator.catalog import Kind
 from lmroute.emulator.catalog import Model as Disk
-from lmroute.emulator.remote import Remote
+from lmroute.emulator.control.remote import Remote
 from lmroute.emulator.running import running
 from lmroute.emulator.settings import LoadConfig, Loaded, Settings, Token
 from lmroute.emulator.versions import PROFILES

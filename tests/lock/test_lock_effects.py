@@ -270,8 +270,10 @@ def test_who_answers_now_and_cannot_what_the_profile_promises_is_a_drift():
     told = [str(each) for each in drift.differences if each.weight is Weight.DRIFT]
     assert (told, drift.effects, drift.fails(strict=False)) == (
         [
-            "box: 'auto' calls tools yes -> no, the server says; "
-            "lmroute still sends them there, for the profile says tools: true"
+            (
+                "box: 'auto' calls tools yes -> no, the server says; "
+                "lmroute still sends them there, for the profile says tools: true"
+            )
         ],
         (),
         True,

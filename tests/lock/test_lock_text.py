@@ -80,8 +80,8 @@ def test_what_is_as_before_is_written_as_before_and_the_rest_with_its_time(lock,
         random.shuffle(models)
         found[name] = replace(entry, taken=later, models=tuple(models))
     assert dump(renewed(lock, found)) == dump(lock)
-    for name in found:
-        changed = renewed(lock, {name: replace(found[name], api=f"{found[name].api}+")})
+    for name, entry in found.items():
+        changed = renewed(lock, {name: replace(entry, api=f"{entry.api}+")})
         assert changed.providers[name].taken == later
     assert renewed(lock, {"": replace(new, taken=later)}).providers[""].taken == later
 

@@ -30,7 +30,7 @@ from lmroute.emulator.app import create_app
 from lmroute.emulator.backends.scripted import ScriptedModel
 from lmroute.emulator.running import in_thread
 from lmroute.emulator.settings import Settings
-from lmroute.emulator.sockets import bound, url_of
+from lmroute.emulator.transport.sockets import bound, url_of
 
 left = int(sys.argv[1])
 emulator = create_app(Settings(), ScriptedModel())

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from lmroute.emulator.catalog import Model
-from lmroute.emulator.remote import Refused
+from lmroute.emulator.control.remote import Refused
 from lmroute.errors import LmrouteError
 
 TERN = "rookery/tern-3b-instruct"

@@ -18,7 +18,7 @@ from lmroute.emulator.versions import MESSAGES
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
     from lmroute.emulator.versions import Version
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lmroute.emulator.answering import Frame, Said
     from lmroute.emulator.backends import Event
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
 
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 _ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}

@@ -7,13 +7,13 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lmroute import redact
+from lmroute.emulator.control.remote import Refused, Remote, Stopped
 from lmroute.emulator.lms import listing, log, models
 from lmroute.emulator.lms.address import port_of, url_of
 from lmroute.emulator.lms.install import install
 from lmroute.emulator.lms.listing import release_of
 from lmroute.emulator.lms.parser import parser
 from lmroute.emulator.lms.talk import Told, say
-from lmroute.emulator.remote import Refused, Remote, Stopped
 from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:

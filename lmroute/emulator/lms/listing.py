@@ -1,4 +1,4 @@
-"""The JSON of ``ls`` and ``ps``, made from an emulator's state (``lmroute.emulator.snapshot``)."""
+"""The JSON of ``ls`` and ``ps``, made from an emulator's state (``lmroute.emulator.control.snapshot``)."""
 
 from __future__ import annotations
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from lmroute.emulator.remote import Stopped
+from lmroute.emulator.control.remote import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lmroute.emulator.remote import Remote
+    from lmroute.emulator.control.remote import Remote
 
 _LOOK_AGAIN_S = 0.1
 

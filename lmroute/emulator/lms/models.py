@@ -13,7 +13,7 @@ from lmroute.emulator.lms.talk import Told, agree, choose, say
 if TYPE_CHECKING:
     import argparse
 
-    from lmroute.emulator.remote import Remote
+    from lmroute.emulator.control.remote import Remote
 
 _PARALLEL = (0, 4, 0)
 _LOOK_AGAIN_S = 0.1

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lmroute.emulator.answering import Words
     from lmroute.emulator.house import Answer
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
     from lmroute.emulator.openai.requests import ChatRequest
     from lmroute.emulator.versions import Version
 

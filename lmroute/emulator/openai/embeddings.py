@@ -10,15 +10,15 @@ from lmroute.emulator.catalog import Kind
 from lmroute.emulator.faults import faults_of
 from lmroute.emulator.house import House, Row
 from lmroute.emulator.requests import model_of, read_object, ttl_s_of
+from lmroute.emulator.transport.wire import json_response
 from lmroute.emulator.versions import NATIVE_V0
-from lmroute.emulator.wire import json_response
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from lmroute.emulator.instances import Instance
-    from lmroute.emulator.state import State
+    from lmroute.emulator.machine.instances import Instance
+    from lmroute.emulator.machine.state import State
 
 
 def rows(house: House) -> list[Row]:

@@ -13,7 +13,7 @@ from lmroute.emulator.requests import model_of, ttl_s_of
 from lmroute.emulator.versions import REASONING_EFFORT, STREAM_USAGE, TEXT_FORMAT, Version
 
 if TYPE_CHECKING:
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
 
 SAMPLING = (
     "temperature",

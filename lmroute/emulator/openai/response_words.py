@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lmroute.emulator.answering import Frame, Said
     from lmroute.emulator.backends import Event
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
 
 _TEXT_PLACE = {"content_index": 0}
 

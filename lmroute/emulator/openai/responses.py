@@ -22,7 +22,7 @@ from lmroute.emulator.versions import RESPONSES
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
     from lmroute.emulator.versions import Version
 
     Messages = tuple[dict[str, Any], ...]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from lmroute.emulator.answering import Frame, Said
     from lmroute.emulator.backends import Event
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
 
 
 class TextWords(Words):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from lmroute.emulator.answering import Frame
     from lmroute.emulator.backends import Event
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
     from lmroute.emulator.refusals import Refused
 
 _RUNTIMES = {

@@ -13,9 +13,9 @@ import pytest
 from httpx import get
 
 from lmroute.emulator.catalog import SCRIPTED
+from lmroute.emulator.control.remote import Remote
 from lmroute.emulator.lms import log
 from lmroute.emulator.lms.address import VARIABLE
-from lmroute.emulator.remote import Remote
 from lmroute.emulator.running import running
 
 TERN = SCRIPTED[0].key

@@ -27,7 +27,7 @@ from lmroute.emulator.app import create_app
 from lmroute.emulator.backends.scripted import ScriptedModel
 from lmroute.emulator.running import in_thread, running
 from lmroute.emulator.settings import Settings
-from lmroute.emulator.sockets import bound, url_of
+from lmroute.emulator.transport.sockets import bound, url_of
 from lmroute.emulator.versions import PROFILES
 from lmroute.engine.live import Live
 from lmroute.engine.provider import Providers

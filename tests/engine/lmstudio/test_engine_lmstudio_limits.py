@@ -12,9 +12,9 @@ from dspy import lm15
 from lmroute.emulator.backends.script import Line
 from lmroute.emulator.backends.scripted import ScriptedModel
 from lmroute.emulator.catalog import Model
+from lmroute.emulator.control.remote import Remote
 from lmroute.emulator.faults import Faults
-from lmroute.emulator.instances import LoadConfig
-from lmroute.emulator.remote import Remote
+from lmroute.emulator.machine.instances import LoadConfig
 from lmroute.emulator.settings import Loaded, Settings
 from lmroute.emulator.versions import NATIVE_V0, NEWEST
 from lmroute.engine.children import AsyncProviderEngine

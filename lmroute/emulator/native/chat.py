@@ -6,23 +6,23 @@ import secrets
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from lmroute.emulator import native
 from lmroute.emulator.answering import while_connected
 from lmroute.emulator.backends import ContextOverflow, GenerationError
 from lmroute.emulator.catalog import Model
 from lmroute.emulator.failures import message as failure_message
 from lmroute.emulator.faults import faults_of
 from lmroute.emulator.house import House, Row
-from lmroute.emulator.instances import Instance
-from lmroute.emulator.loads import load_failed
-from lmroute.emulator.native_requests import NativeRequest, native_request
-from lmroute.emulator.native_turn import Conversation, Turn
+from lmroute.emulator.machine.instances import Instance
+from lmroute.emulator.machine.resolution import resolve
+from lmroute.emulator.machine.state import LoadFailed
+from lmroute.emulator.native import bodies as native
+from lmroute.emulator.native.loads import load_failed
+from lmroute.emulator.native.requests import NativeRequest, native_request
+from lmroute.emulator.native.turn import Conversation, Turn
 from lmroute.emulator.refusals import Refused
 from lmroute.emulator.requests import read_object
-from lmroute.emulator.resolution import resolve
-from lmroute.emulator.state import LoadFailed
+from lmroute.emulator.transport.wire import EventStream, json_response
 from lmroute.emulator.versions import NATIVE_V1
-from lmroute.emulator.wire import EventStream, json_response
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lmroute.emulator.catalog import Kind, Model
-from lmroute.emulator.clock import ManualClock, RealClock
-from lmroute.emulator.downloads import Downloads
 from lmroute.emulator.faults import NONE
-from lmroute.emulator.instances import AS_USUAL, Instance, LoadConfig, ModelUnloaded
-from lmroute.emulator.resolution import Unresolved, resolve
+from lmroute.emulator.machine.clock import ManualClock, RealClock
+from lmroute.emulator.machine.downloads import Downloads
+from lmroute.emulator.machine.instances import AS_USUAL, Instance, LoadConfig, ModelUnloaded
+from lmroute.emulator.machine.resolution import Unresolved, resolve
 from lmroute.emulator.versions import PARALLEL
 
 if TYPE_CHECKING:
-    from lmroute.emulator.clock import Clock
     from lmroute.emulator.faults import Faults
+    from lmroute.emulator.machine.clock import Clock
     from lmroute.emulator.settings import Settings
 
 _GUARDRAIL = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from lmroute.emulator.control.journal import CONTROL_PATH
 from lmroute.emulator.faults import NONE
-from lmroute.emulator.journal import CONTROL_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

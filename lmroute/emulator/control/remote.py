@@ -9,7 +9,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
-from lmroute.emulator.journal import CONTROL_PATH
+from lmroute.emulator.control.journal import CONTROL_PATH
 from lmroute.errors import LmrouteError
 
 
@@ -29,7 +29,7 @@ class Refused(LmrouteError):
 class Remote:
     """The emulator at ``url``, which has no ``/v1``.
 
-    Every method returns the emulator's state afterwards (see ``lmroute.emulator.snapshot``). Every method raises
+    Every method returns the emulator's state afterwards (see ``lmroute.emulator.control.snapshot``), and raises
     ``Stopped`` when nobody answers, and ``Refused`` when the emulator will not, or when what answers is none.
     """
 

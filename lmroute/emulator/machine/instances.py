@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lmroute.emulator.catalog import Model
-    from lmroute.emulator.clock import Clock
+    from lmroute.emulator.machine.clock import Clock
 
 
 class ModelUnloaded(GenerationError):

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import HTMLResponse
 
-from lmroute.emulator.connection import KEEP_ALIVE_S, connection_of
+from lmroute.emulator.control.journal import is_control
 from lmroute.emulator.faults import give
-from lmroute.emulator.journal import is_control
-from lmroute.emulator.wire import pieces
+from lmroute.emulator.transport.connection import KEEP_ALIVE_S, connection_of
+from lmroute.emulator.transport.wire import pieces
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from lmroute.emulator.connection import Connection
     from lmroute.emulator.faults import Faults
-    from lmroute.emulator.state import State
+    from lmroute.emulator.machine.state import State
+    from lmroute.emulator.transport.connection import Connection
 
 CRASH_PAGE = '<!DOCTYPE html>\n<html lang="en"><body>\n<pre>Internal Server Error</pre>\n</body></html>\n'
 _DRIPS_PER_S = 20

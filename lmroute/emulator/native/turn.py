@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lmroute.emulator.backends import Finish, Prompt, Reasoning, ToolCall
 from lmroute.emulator.catalog import Model
 from lmroute.emulator.faults import faults_of
-from lmroute.emulator.instances import LoadConfig
+from lmroute.emulator.machine.instances import LoadConfig
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from lmroute.emulator.backends import Event
     from lmroute.emulator.house import House
-    from lmroute.emulator.instances import Instance
-    from lmroute.emulator.native_requests import NativeRequest
+    from lmroute.emulator.machine.instances import Instance
+    from lmroute.emulator.native.requests import NativeRequest
     from lmroute.emulator.settings import Plugin
 
 Named: TypeAlias = tuple[str, dict[str, Any]]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from lmroute.emulator.catalog import Model
-    from lmroute.emulator.clock import Clock
     from lmroute.emulator.faults import Faults
+    from lmroute.emulator.machine.clock import Clock
 
 Status: TypeAlias = Literal["downloading", "paused", "completed", "failed"]
 

@@ -6,12 +6,12 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lmroute.emulator.clock import ManualClock, wall_s
+from lmroute.emulator.machine.clock import ManualClock, wall_s
 from lmroute.emulator.model_lists import v1_list
 
 if TYPE_CHECKING:
     from lmroute.emulator.house import House
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
 
 
 def snapshot(house: House) -> dict[str, Any]:

@@ -6,21 +6,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lmroute.emulator import native
-from lmroute.emulator.clock import wall_s
 from lmroute.emulator.faults import faults_of
 from lmroute.emulator.house import House, Row
-from lmroute.emulator.native import Field
+from lmroute.emulator.machine.clock import wall_s
+from lmroute.emulator.native import bodies as native
+from lmroute.emulator.native.bodies import Field
 from lmroute.emulator.requests import read_object
+from lmroute.emulator.transport.wire import json_response
 from lmroute.emulator.versions import NATIVE_V1
-from lmroute.emulator.wire import json_response
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
     from lmroute.emulator.catalog import Model
-    from lmroute.emulator.downloads import Job
+    from lmroute.emulator.machine.downloads import Job
 
 _LINK = "https://huggingface.co/"
 _DOWNLOAD = {"model": Field(("string",), required=True), "quantization": Field(("string",))}

@@ -13,18 +13,21 @@ from urllib.parse import urlsplit
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from lmroute.emulator import loads, native, native_downloads, refusals
-from lmroute.emulator.clock import LONGEST_S, ManualClock
+from lmroute.emulator import refusals
+from lmroute.emulator.control.journal import CONTROL_PATH, is_control
+from lmroute.emulator.control.page import page
+from lmroute.emulator.control.snapshot import snapshot
 from lmroute.emulator.faults import read_faults
 from lmroute.emulator.house import House, Row
-from lmroute.emulator.instances import LoadConfig
-from lmroute.emulator.journal import CONTROL_PATH, is_control
-from lmroute.emulator.native import Field
-from lmroute.emulator.page import page
+from lmroute.emulator.machine.clock import LONGEST_S, ManualClock
+from lmroute.emulator.machine.instances import LoadConfig
+from lmroute.emulator.machine.state import Load, LoadFailed
+from lmroute.emulator.native import bodies as native
+from lmroute.emulator.native import downloads as native_downloads
+from lmroute.emulator.native import loads
+from lmroute.emulator.native.bodies import Field
 from lmroute.emulator.requests import json_object
-from lmroute.emulator.snapshot import snapshot
-from lmroute.emulator.state import Load, LoadFailed
-from lmroute.emulator.wire import json_response
+from lmroute.emulator.transport.wire import json_response
 from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from lmroute.emulator.backends import Finish
 from lmroute.emulator.failures import as_told
-from lmroute.emulator.instances import WindowExceeded
+from lmroute.emulator.machine.instances import WindowExceeded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from lmroute.emulator.backends import Backend, Event, Prompt
     from lmroute.emulator.faults import Faults
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
 
 
 async def generate(backend: Backend, instance: Instance, prompt: Prompt, faults: Faults) -> AsyncGenerator[Event, None]:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lmroute.emulator import native
 from lmroute.emulator.catalog import Kind
 from lmroute.emulator.faults import faults_of
 from lmroute.emulator.house import House, Row
-from lmroute.emulator.instances import LoadConfig
-from lmroute.emulator.native import Field
+from lmroute.emulator.machine.instances import LoadConfig
+from lmroute.emulator.machine.state import Load, LoadFailed
+from lmroute.emulator.native import bodies as native
+from lmroute.emulator.native.bodies import Field
 from lmroute.emulator.refusals import Refused
 from lmroute.emulator.requests import read_object
-from lmroute.emulator.state import Load, LoadFailed
+from lmroute.emulator.transport.wire import json_response
 from lmroute.emulator.versions import NATIVE_V1
-from lmroute.emulator.wire import json_response
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
     from lmroute.emulator.catalog import Model
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
 
 _CONFIG = {
     "context_length": Field(("integer",), least=1),

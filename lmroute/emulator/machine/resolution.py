@@ -10,7 +10,7 @@ from lmroute.emulator.catalog import Kind, Model
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lmroute.emulator.instances import Instance
+    from lmroute.emulator.machine.instances import Instance
 
 
 class Unresolved(Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lmroute.emulator.native import Field, check, invalid
+from lmroute.emulator.native.bodies import Field, check, invalid
 
 _SAMPLING = {
     "temperature": "temperature",

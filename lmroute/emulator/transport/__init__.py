@@ -1,0 +1,1 @@
+"""Connections and bytes: sockets, server-sent events, keep-alive, and what goes wrong with them on purpose."""
