@@ -85,6 +85,17 @@ def test_what_the_servers_are_is_written_beside_conf_and_checked(project, lock, 
         assert lock("--check")[:2] == (0, "as locked: box\n")
 
 
+def test_an_embedding_model_is_locked_as_one_and_is_none_to_chat_with(project, lock, monkeypatch):
+    wren = "text-embedding-wren"
+    (project / "conf" / "provider" / "box.yaml").write_text(BOX.replace("auto", wren), encoding="utf-8")
+    with serving(models=(*DISK, Model.named(wren))) as url:
+        monkeypatch.setenv("BOX", url)
+        lock()
+        assert {m["id"]: m["kind"] for m in written(project)["box"]["models"]}[wren] == "embedding"
+        code, out, _ = lock(verb="validate")
+    assert (code, f"'{wren}' is an embedding model, it answers no chat" in out) == (1, True)
+
+
 def test_a_smaller_window_is_drift_and_the_rules_that_lose_are_named(project, lock, monkeypatch):
     with serving(8192) as url:
         monkeypatch.setenv("BOX", url)

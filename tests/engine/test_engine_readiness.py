@@ -1,13 +1,15 @@
 """Getting a provider ready: its token, the list its server gives, and many callers at once."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from dspy import lm15
 
 from lmroute import secrets
-from lmroute.engine.readiness import Readiness
+from lmroute.engine import stock
+from lmroute.engine.readiness import Readiness, _Failed
 from lmroute.engine.verdicts import NotReadyError
 from lmroute.model import AUTO, SecretRef, SecretSource
 from lmroute.providers import dialing
@@ -80,3 +82,54 @@ def test_a_secret_is_resolved_once_until_it_is_forgotten(make, server, monkeypat
     readiness.forget()
     readiness.place()
     assert len(asked) == 2
+
+
+def test_a_server_that_hangs_is_waited_for_once(make, server, monkeypatch):
+    monkeypatch.setattr(stock, "_ASKING_S", 0.3)
+    server.answers([server.pause(30)])
+    readiness = Readiness(server.profile(type="openai_compatible"))
+    place, together = readiness.place(), threading.Barrier(8)
+
+    def ask(_):
+        together.wait(20)
+        with pytest.raises(lm15.TransportError, match="no complete answer in time"):
+            readiness.target(AUTO, place)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(8)))
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "about", "after", "holds"),
+    [
+        (NotReadyError, "m", -0.1, True),
+        (NotReadyError, "m", 0.0, True),
+        (NotReadyError, "m", 0.1, False),
+        (NotReadyError, "another", 0.0, False),
+        (lm15.TransportError, "another", 0.0, True),
+    ],
+)
+def test_whom_a_failed_question_answers(kind, about, after, holds):
+    assert _Failed("m", until=7.0, kind=kind, says="no").answers(about, came=7.0 + after) is holds
+
+
+def test_who_runs_out_of_time_fails_nobody_else(make, server):
+    server.answers([server.pause(30)], server.http({"data": [{"id": "llama3"}]}))
+    readiness = Readiness(server.profile(type="openai_compatible"))
+    place, asked = readiness.place(), threading.Event()
+
+    def hurried():
+        with dialing.until(time.monotonic() + 0.2), pytest.raises(lm15.TransportError):
+            readiness.target(AUTO, place)
+
+    def patient():
+        assert server.has_been_asked()
+        asked.set()
+        return readiness.target(AUTO, place)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.submit(hurried), pool.submit(patient)
+        assert asked.wait(20)
+        first.result(20)
+        assert second.result(20).model == "llama3"

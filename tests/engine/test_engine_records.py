@@ -1,14 +1,22 @@
 """What a call leaves behind: the trace in its answer, its records; and what an engine says and does besides."""
 
+import asyncio
+import gc
 import json
+import time
 from dataclasses import replace
+from html import escape
+from urllib.parse import quote
 
 import pytest
 from dspy import lm15
 
-from lmroute.model import Capabilities, JsonMode
+from lmroute.engine.resolver import build
+from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
+from lmroute.model import Budget, Capabilities, JsonMode, Period, Selector
 from lmroute.telemetry.sink import JsonlSink
 
+NOT_OURS = "(the library's own words; not recorded)"
 GONE = lm15.TransportError("gone")
 
 
@@ -29,7 +37,7 @@ def test_the_trace_tells_it_all(mode, make, route):
         "provider": "c",
         "model": "c-model",
         "attempts": [
-            {"provider": "a", "model": "m", "status": "error", "errorCode": "transport", "message": "gone"},
+            {"provider": "a", "model": "m", "status": "error", "errorCode": "transport", "message": NOT_OURS},
             {"provider": "c", "model": "c-model", "status": "ok", "errorCode": None},
         ],
         "dropped": {"b/m": "disabled"},
@@ -73,38 +81,131 @@ def test_records_hold_numbers_and_names_and_never_the_text(mode, make, tmp_path)
     assert call["overhead_us"] >= 0
 
 
-@pytest.mark.parametrize(
-    "quoted",
-    [
-        "What is the\n  secret recipe of the house?",
-        "and the secret recipe of the",
-        "be brief, Ada",
-        "Lovelace",
-        "the tool found eleven eggs",
-    ],
-)
-def test_a_server_that_quotes_the_request_is_not_recorded(mode, make, route, quoted):
-    call = lm15.ToolCallPart(id="1", name="look", input={"who": {"names": ["Lovelace"]}})
-    result = lm15.ToolResultPart(id="1", content=(lm15.TextPart("the tool found eleven eggs"),))
-    messages = (
-        lm15.Message.user("What is the secret recipe   of the house?"),
-        lm15.Message(role="assistant", parts=(call,)),
-        lm15.Message(role="tool", parts=(result,)),
-    )
-    request = replace(make.ask(system="be brief, Ada"), messages=messages)
-    engine, _, sink = route(a=lm15.ServerError(f"Failed on: {quoted}"), b=lm15.ServerError("no room left"))
+PROMPT = "Zoë Lovelace's secret recipe has eleven eggs\nand no sugar"
+QUOTING = {
+    "plain": str,
+    "cut": lambda text: text[5:14],
+    "upper": str.upper,
+    "repr": repr,
+    "json": json.dumps,
+    "words": lambda text: json.dumps(text.split()),
+    "url": quote,
+    "html": lambda text: escape(text).replace(" ", "&nbsp;"),
+    "reversed": lambda text: text[::-1],
+}
+
+
+@pytest.mark.parametrize("spelled", QUOTING.values(), ids=QUOTING)
+def test_a_server_that_quotes_the_request_is_not_recorded(mode, make, route, spelled):
+    quoted = spelled(PROMPT)
+    failing = lm15.ServerError(f"Failed on: {quoted}", status=500, provider_code=quoted)
+    engine, _, sink = route(a=failing, b=lm15.ServerError("no room", status=503, provider_code="out_of_memory"))
     with pytest.raises(lm15.ServerError) as caught:
-        mode.complete(engine, request)
+        mode.complete(engine, make.ask(PROMPT))
     assert " ".join(quoted.split()) in str(caught.value)
-    first, second = (line["message"] for line in sink.lines if line["kind"] == "attempt")
-    assert (first, second) == ("(the server quoted the request; not recorded)", "no room left")
+    assert [line["message"] for line in sink.lines if line["kind"] == "attempt"] == [
+        "(the server's own words; not recorded); HTTP 500",
+        "(the server's own words; not recorded); HTTP 503; out_of_memory",
+    ]
 
 
-def test_what_merely_resembles_the_request_is_recorded(mode, make, route):
-    engine, _, sink = route(a=lm15.ServerError("the model is over its limit"))
-    with pytest.raises(lm15.ServerError):
-        mode.complete(engine, make.ask("the model is out on loan", system="the"))
-    assert sink.lines[0]["message"] == "the model is over its limit"
+def test_of_known_wordings_the_numbers_are_recorded_too(mode, make, route):
+    wording = "request (5023 tokens) exceeds the available context size (4096 tokens)"
+    engine, _, sink = route(a=lm15.ContextLengthError(f"{wording}, try {PROMPT}", status=400))
+    with pytest.raises(lm15.ContextLengthError, match="eleven eggs"):
+        mode.complete(engine, make.ask(PROMPT))
+    assert sink.lines[0]["message"] == f"{wording}; HTTP 400"
+
+
+def test_lmroutes_own_words_are_recorded(mode, make, server):
+    server.answers(server.http({"choices": []}))
+    profile = server.profile()
+    sink = make.sink()
+    engine = mode.router(make.stack(profile), {"a": mode.provider(profile)}, sink=sink)
+    with pytest.raises(lm15.ProviderError):
+        mode.complete(engine, make.ask())
+    assert sink.lines[0]["message"] == "the answer has no choices"
+
+
+class BrokenSink:
+    def write(self, lines):
+        raise RuntimeError("no room for sk-abcdefgh12345678")
+
+
+def test_a_sink_that_raises_fails_no_call(mode, make, caplog):
+    engine = mode.router(make.stack(make.profile("a")), {"a": mode.child("hi")}, sink=BrokenSink())
+    for _ in range(2):
+        assert mode.complete(engine, make.ask()).text == "hi"
+    assert make.text(mode.stream(engine, make.ask())) == "hi"
+    assert engine.routing.sink.failures == 3
+    [said] = [record.getMessage() for record in caplog.records if record.name == "lmroute.telemetry"]
+    assert "BrokenSink" in said
+    assert "no room for ***" in said
+
+
+def test_both_engines_of_an_lm_say_once_that_their_sink_is_broken(make):
+    lm = build(make.stack(make.profile("a")), sink=BrokenSink())
+    assert lm.engine.routing.sink is lm.async_engine.routing.sink
+
+
+def costing(make):
+    """A stack whose only budget ends with its first token."""
+    budget = Budget("tiny", Period.RUN, Selector(), tokens=1)
+    return make.stack(make.profile("a"), policy={"budgets": (budget,)})
+
+
+@pytest.mark.parametrize("seen", [1, 2])
+def test_a_stream_that_is_closed_early_is_recorded_and_paid(mode, make, route, seen):
+    engine, _, sink = route(costing(make), a="hello there")
+    assert len(mode.stream(engine, make.ask(), stop_after=seen)) == seen
+    attempt, call = sink.lines
+    assert (attempt["provider"], attempt["status"], attempt["errorCode"]) == ("a", "cancelled", "cancelled")
+    assert (call["provider"], call["status"], call["errorCode"]) == (None, "cancelled", "cancelled")
+    assert (call["attempts"], call["input_tokens"], call["output_tokens"]) == (1, None, None)
+    assert engine.routing.live.facts(time.monotonic()).spent == {"tiny"}
+
+
+def test_a_stream_that_is_dropped_is_recorded(make):
+    class Child:
+        def stream(self, request):
+            yield from lm15.response_to_events(make.answer())
+
+    engine = RoutingEngine(make.stack(make.profile("a")), {"a": Child()}, sink=(sink := make.sink()))
+    events = engine.stream(make.ask())
+    next(events)
+    del events
+    gc.collect()
+    assert [(line["kind"], line["status"]) for line in sink.lines] == [("attempt", "cancelled"), ("call", "cancelled")]
+
+
+def test_a_call_that_is_cancelled_is_recorded(make):
+    async def run():
+        asked = asyncio.Event()
+
+        class Hanging:
+            async def complete(self, request):
+                asked.set()
+                await asyncio.sleep(60)
+
+        engine = AsyncRoutingEngine(make.stack(make.profile("a")), {"a": Hanging()}, sink=(sink := make.sink()))
+        call = asyncio.create_task(engine.complete(make.ask()))
+        await asked.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        return sink.lines
+
+    assert [(line["kind"], line["errorCode"]) for line in asyncio.run(run())] == [
+        ("attempt", "cancelled"),
+        ("call", "cancelled"),
+    ]
+
+
+def test_a_bug_is_not_taken_for_a_caller_who_gave_up(mode, make, route):
+    engine, _, sink = route(a=ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        mode.complete(engine, make.ask())
+    assert not sink.lines
 
 
 def test_the_first_candidates_capabilities_are_the_engines(mode, make, route):

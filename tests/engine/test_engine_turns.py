@@ -336,7 +336,7 @@ def collecting(at, collects, job):
         sys.settrace(collector)
         try:
             job()
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - shown by the thread that waits
             failures.append(error)
         finally:
             sys.settrace(None)

@@ -8,7 +8,7 @@ import pytest
 
 from lmroute.errors import LmrouteError
 from lmroute.model import Attempt, Attributes, Candidate, Considered, Decision, Facts, Failure, Privacy
-from lmroute.telemetry.events import FORMAT_VERSION, CallEvent, Usage, records
+from lmroute.telemetry.events import CANCELLED, FORMAT_VERSION, CallEvent, Usage, records
 from lmroute.telemetry.reading import FILE, Call, files_in, read
 from lmroute.telemetry.recorded import considered, recorded
 
@@ -160,3 +160,18 @@ def test_a_call_of_another_shape_is_none(damage):
 def test_the_version_is_the_writers(tmp_path):
     [call] = read([written(tmp_path / FILE, event())]).calls
     assert call.record["v"] == FORMAT_VERSION
+
+
+@pytest.mark.parametrize(
+    ("attempts", "meant"),
+    [
+        ([Attempt(FIRST, 3.0, is_cancelled=True)], FIRST),
+        ([failing(AUTO), Attempt(FIRST, 3.0, is_cancelled=True)], FIRST),
+        ([failing(AUTO)], FIRST),
+        ([], AUTO),
+    ],
+)
+def test_a_cancelled_call_was_meant_for_who_was_asked_or_next(attempts, meant):
+    call = told(*attempts, usage=Usage(), refusal=CANCELLED)
+    assert (call.answered, call.duration_ms, call.input_tokens) == (meant, None, None)
+    assert [candidate for candidate, _ in call.failed] == [attempt.candidate for attempt in attempts if attempt.failure]

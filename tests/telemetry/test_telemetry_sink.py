@@ -231,3 +231,23 @@ def test_a_disk_without_any_room(caplog):
 
 def test_no_sink_takes_everything():
     assert NoSink().write([{"a": object()}]) is None
+
+
+def test_a_path_may_be_a_text(tmp_path):
+    sink = JsonlSink(str(tmp_path / "deep" / "calls.jsonl"))
+    sink.write([{"n": 1}])
+    sink.close()
+    assert lines(sink) == [{"n": 1}]
+
+
+def test_a_stream_that_is_collected_while_its_thread_writes_locks_nobody_out(sink, monkeypatch):
+    real, left = os.write, [{"n": "from a finalizer"}]
+
+    def write(fd, data):
+        if left:
+            sink.write([left.pop()])
+        return real(fd, data)
+
+    monkeypatch.setattr(sink_module.os, "write", write)
+    sink.write([{"n": 1}])
+    assert [line["n"] for line in lines(sink)] == ["from a finalizer", 1]

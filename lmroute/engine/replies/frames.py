@@ -73,14 +73,15 @@ class Frames:
         """Raises lm15.ProviderError where LM Studio's stream breaks off, or goes on with another model."""
         self._is_finished = self._is_finished or _FINISHED.search(line) is not None
         if data == _DONE and not self._is_finished:
-            raise lm15.ProviderError("the stream ended without a finish_reason; the answer may be cut short")
+            raise own(lm15.ProviderError("the stream ended without a finish_reason; the answer may be cut short"))
         model = _MODEL.search(line)
         if model is not None and model[1] != self._exchange.answered.encode():
             frame = parsed(data)
             now = str(frame.get("model") or "") if isinstance(frame, dict) else ""
             if now and now != self._exchange.answered:
                 began = self._exchange.answered
-                raise lm15.ProviderError(f"{began!r} began the answer, and {now!r} went on with it in mid-stream")
+                said = f"{began!r} began the answer, and {now!r} went on with it in mid-stream"
+                raise own(lm15.ProviderError(said), "another model went on with the answer in mid-stream")
 
     def _told(self, data: bytes) -> dict[str, Any] | None:
         """The error that a frame tells, if it does."""

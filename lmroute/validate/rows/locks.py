@@ -32,8 +32,8 @@ ROWS = (
     Rule(
         "LMR333", _ERROR, "a model that the server did not have when it was locked",
         "Calls would be refused, or answered by another model: LM Studio does that without a word. The same holds of a "
-        "model that is there and embeds, and so answers no chat. Correct the name; or if the model was downloaded since,"
-        " lock again: `lmroute lock`.",
+        "model that is there and embeds, and so answers no chat. Correct the name; or if the model was downloaded "
+        "since, lock again: `lmroute lock`.",
         of_config=(locks.models,),
     ),
     Rule(
