@@ -46,7 +46,7 @@ def broken(profile: Profile, names: Sequence[str], inventory: Inventory) -> Iter
             "LMR513",
             ("type",),
             f"{inventory.problem}; windows and what models can do are unknown",
-            f"try again: lmroute models {profile.id}; if it stays, look at the server's own log, or at the proxy between",
+            f"try again: lmroute models {profile.id}; if it stays, see the server's own log, or the proxy between",
         )
 
 

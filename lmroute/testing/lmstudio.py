@@ -29,8 +29,8 @@ import pytest
 from lmroute.emulator.app import create_app
 from lmroute.emulator.backends.script import read_script
 from lmroute.emulator.catalog import Model
-from lmroute.emulator.lms.install import install
 from lmroute.emulator.control.remote import Remote
+from lmroute.emulator.lms.install import install
 from lmroute.emulator.running import in_thread, opened
 from lmroute.emulator.settings import Settings, Token
 from lmroute.emulator.transport.sockets import LOOPBACK, bound, url_of

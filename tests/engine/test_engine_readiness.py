@@ -1,13 +1,14 @@
 """Getting a provider ready: its token, the list its server gives, and many callers at once."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from dspy import lm15
 
 from lmroute import secrets
+from lmroute.engine import readiness as readiness_module
 from lmroute.engine import stock
 from lmroute.engine.readiness import Readiness, _Failed
 from lmroute.engine.verdicts import NotReadyError
@@ -84,14 +85,20 @@ def test_a_secret_is_resolved_once_until_it_is_forgotten(make, server, monkeypat
     assert len(asked) == 2
 
 
+@pytest.fixture
+def standing(monkeypatch):
+    """A clock that stands still for readiness, so that whoever comes comes while a question is under way."""
+    monkeypatch.setattr(readiness_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
+
+
+@pytest.mark.usefixtures("standing")
 def test_a_server_that_hangs_is_waited_for_once(make, server, monkeypatch):
     monkeypatch.setattr(stock, "_ASKING_S", 0.3)
     server.answers([server.pause(30)])
     readiness = Readiness(server.profile(type="openai_compatible"))
-    place, together = readiness.place(), threading.Barrier(8)
+    place = readiness.place()
 
     def ask(_):
-        together.wait(20)
         with pytest.raises(lm15.TransportError, match="no complete answer in time"):
             readiness.target(AUTO, place)
 
@@ -114,22 +121,11 @@ def test_whom_a_failed_question_answers(kind, about, after, holds):
     assert _Failed("m", until=7.0, kind=kind, says="no").answers(about, came=7.0 + after) is holds
 
 
+@pytest.mark.usefixtures("standing")
 def test_who_runs_out_of_time_fails_nobody_else(make, server):
-    server.answers([server.pause(30)], server.http({"data": [{"id": "llama3"}]}))
+    server.answers(server.http({"data": [{"id": "llama3"}]}))
     readiness = Readiness(server.profile(type="openai_compatible"))
-    place, asked = readiness.place(), threading.Event()
-
-    def hurried():
-        with dialing.until(time.monotonic() + 0.2), pytest.raises(lm15.TransportError):
-            readiness.target(AUTO, place)
-
-    def patient():
-        assert server.has_been_asked()
-        asked.set()
-        return readiness.target(AUTO, place)
-
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.submit(hurried), pool.submit(patient)
-        assert asked.wait(20)
-        first.result(20)
-        assert second.result(20).model == "llama3"
+    place = readiness.place()
+    with dialing.until(-1.0), pytest.raises(lm15.TransportError):
+        readiness.target(AUTO, place)
+    assert readiness.target(AUTO, place).model == "llama3"

@@ -145,7 +145,7 @@ def test_a_sink_that_raises_fails_no_call(mode, make, caplog):
 
 def test_both_engines_of_an_lm_say_once_that_their_sink_is_broken(make):
     lm = build(make.stack(make.profile("a")), sink=BrokenSink())
-    assert lm.engine.routing.sink is lm.async_engine.routing.sink
+    assert lm.engine.routing.sink is lm.engine.twin.routing.sink
 
 
 def costing(make):

@@ -16,6 +16,7 @@ from lmroute.emulator.settings import LoadConfig, Loaded, Settings, Token
 from lmroute.emulator.versions import PROFILES
 from lmroute.health.locking import PATHS, askable, names, take
 from lmroute.lock import Instance, Lock, LockedModel, Weight, differences, dump
+from lmroute.lock.document import Kind as LockedKind
 from lmroute.model import AUTO, Locality, Named, Policy, Profile, Rule, Secret, SecretRef, SecretSource, Stack, TaskSpec
 from lmroute.providers.probe import ErrorCode
 
@@ -86,9 +87,9 @@ def test_what_the_newest_release_tells():
         "healthy",
     )
     assert set(entry.models) == {
-        LockedModel("test/tern", True, None, 32768, True, False, None, "Q4_K_M", "gguf"),
-        LockedModel("test/heron", True, None, 131072, False, False, None, "Q8_0", "gguf"),
-        LockedModel("text-embedding-wren", False, None, 2048, None, None, None, "Q4_K_M", "gguf"),
+        LockedModel("test/tern", LockedKind.CHAT, None, 32768, True, False, None, "Q4_K_M", "gguf"),
+        LockedModel("test/heron", LockedKind.CHAT, None, 131072, False, False, None, "Q8_0", "gguf"),
+        LockedModel("text-embedding-wren", LockedKind.EMBEDDING, None, 2048, None, None, None, "Q4_K_M", "gguf"),
     }
     assert set(entry.loaded) == {Instance("test/tern", "test/tern", 8192, 4), Instance("second", "test/tern", 4096, 4)}
     assert entry.answers == {AUTO: "test/tern", "second": "second", "TEST/HERON": "test/heron", "nobody": None}

@@ -14,6 +14,7 @@ from lmroute.emulator.settings import Loaded, Settings, Token
 from lmroute.emulator.versions import PROFILES
 from lmroute.errors import ModelMissing, ProviderUnavailable, TokenRefused
 from lmroute.model import Load, Locality, Profile, Secret, SecretRef, SecretSource
+from lmroute.providers import dialing
 from lmroute.providers.catalog import TYPES, base_url
 from lmroute.providers.http import WIRE_ERRORS
 from lmroute.providers.inventory import LISTINGS, opened, take
@@ -154,8 +155,31 @@ def test_what_was_there_first_stays_although_another_program_makes_a_copy(slow):
     assert instances(slow) == [SMALL, f"{SMALL}:2"]
 
 
+def test_the_callers_deadline_ends_the_wait_for_a_turn(slow):
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(load, slow.url)
+        try:
+            until(slow, lambda state: state["loading"] == [SMALL])
+            with (
+                dialing.until(time.monotonic() + 0.2),
+                pytest.raises(ProviderUnavailable, match=r"another program has been loading .* for all of the 0\.\d s"),
+            ):
+                load(slow.url, total_s=5.0)
+        finally:
+            slow.advance(5)
+        assert first.result().is_new
+
+
+def test_the_callers_deadline_ends_the_wait_for_a_load(slow):
+    with (
+        dialing.until(time.monotonic() + 0.4),
+        pytest.raises(ProviderUnavailable, match=r"not loaded within 0\.\d s.*\n.*deadline_s of the policy"),
+    ):
+        load(slow.url, total_s=5.0)
+
+
 def test_a_load_that_takes_too_long_says_that_it_may_still_come(slow):
-    with pytest.raises(ProviderUnavailable, match=r"not loaded within 0.5 s, and may still be loading") as raised:
+    with pytest.raises(ProviderUnavailable, match=r"not loaded within 0\.\d s, and may still be loading") as raised:
         load(slow.url, total_s=0.5)
     assert "providers.desk.timeouts.load_s" in str(raised.value)
 
