@@ -141,8 +141,9 @@ class Readiness:
         except lm15.LM15Error as error:
             now, ends = time.monotonic(), dialing.deadline()
             if ends is None or now < ends:  # else it was this caller's time that was up, and others may have more
-                until = now + min(_SETTLING * (now - began), _SETTLING_S)
-                self._failed = _Failed(name, until, type(error), error.message)
+                is_silent = type(error) is lm15.TransportError  # a word of the server's may be another one next time
+                settling = min(_SETTLING * (now - began), _SETTLING_S) if is_silent else 0.0
+                self._failed = _Failed(name, now + settling, type(error), error.message)
             raise
 
     def forget(self) -> None:
