@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from lmroute.emulator.backends.scripted import ScriptedModel
 from lmroute.emulator.catalog import EMBEDDED
@@ -48,8 +48,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in self.server_state.connections:
             connection.transport.close()
-        house = getattr(cast("Starlette", self.config.app).state, "house", None)
-        if house is not None:  # a test may serve something else
+        state = getattr(self.config.app, "state", None)
+        if house := getattr(state, "house", None):  # a test may serve something else
             house.state.cancel_loads()
         await asyncio.sleep(0)  # idle ones are gone then; for those that are not, uvicorn waits tenths of a second
         await super().shutdown(sockets)
