@@ -235,7 +235,8 @@ def test_the_start_names_the_model_that_answers(mode, make, server):
 
 
 def test_a_substitution_is_found_before_the_first_token_is_shown(mode, make, server):
-    server.answers(server.event_stream(server.chunk("hi", model="another"), server.chunk(finish="stop", model="another")))
+    chunks = (server.chunk("hi", model="another"), server.chunk(finish="stop", model="another"))
+    server.answers(server.event_stream(*chunks))
     profiles = server.profile(id="a", type="lmstudio"), make.profile("b")
     engine = mode.router(make.stack(*profiles), {"a": mode.provider(profiles[0]), "b": mode.child(GOOD)})
     events = mode.stream(engine, make.ask())

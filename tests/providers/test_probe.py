@@ -82,6 +82,8 @@ def test_native_lists_tell_state_window_and_capabilities(emulators, release):
     small, large, _ = look(emulators[release]).models
     told = {"tools": False, "vision": False}
     unlooked = {"of": "", "parallel": None, "quantization": None, "variants": (), "format": None, "size_bytes": None}
+    assert [large.embeds, small.embeds] == [False, False]
+    unlooked["embeds"] = None
     large, small = (replace(model, **unlooked) for model in (large, small))
     assert large == ListedModel("test/large", loaded=True, context_window=16384, max_context_window=131072, **told)
     assert small == ListedModel("test/small", loaded=False, max_context_window=32768, **told)

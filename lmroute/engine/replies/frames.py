@@ -66,6 +66,8 @@ class Frames:
 
     def _passed_on(self, line: bytes, data: bytes) -> bytes:
         split = parts(parsed(data)) if len(line) >= LONGEST and self._exchange.needs_choices else []
+        if len(line) > LONGEST and not split:
+            raise own(lm15.ProviderError(f"a line of the stream is longer than {LONGEST} bytes, and no chat's"))
         lines = [_event(frame) for frame in split] or [line]
         return b"\n\n".join(lines if self._deltas is None else map(self._deltas.line, lines))
 
