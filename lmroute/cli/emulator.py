@@ -36,53 +36,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--port", type=int, default=1234, help="0 for any free one (default: 1234, LM Studio's)")
     add("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
-    add(
-        "--model",
-        choices=[e.value for e in Engine],
-        default="scripted",
-        help="what answers (default: scripted)",
-    )
-    add(
-        "--script",
-        type=Path,
-        metavar="FILE",
-        help="YAML list of {match: text, reply: text} for the scripted model",
-    )
+    add("--profile", choices=PROFILES, default=NEWEST.name, help=f"release to imitate (default: {NEWEST.name})")
+    _add_models(parser.add_argument_group("models"))
+    _add_tokens(parser.add_argument_group("API tokens"))
+    _add_trouble(parser.add_argument_group("time and trouble"))
+    add("--verbose", action="store_true", help="log each request's method, path and status")
+
+
+def _add_models(group: argparse._ArgumentGroup) -> None:
+    add, engines = group.add_argument, [engine.value for engine in Engine]
+    add("--model", choices=engines, default="scripted", help="what answers (default: scripted)")
+    script = "YAML list of {match: text, reply: text} for the scripted model"
+    add("--script", type=Path, metavar="FILE", help=script)
     add("--models", nargs="+", metavar="ID", help="downloaded models; the first chat model is loaded")
-    add(
-        "--load",
-        action="append",
-        metavar="MODEL[@ID]",
-        help="have this model loaded, as instance ID (default: the first chat model); may be given again",
-    )
+    load = "have this model loaded, as instance ID (default: the first chat model); may be given again"
+    add("--load", action="append", metavar="MODEL[@ID]", help=load)
     add("--load-nothing", action="store_true", help="start with no model loaded")
+    add("--no-jit", action="store_true", help="do not load a downloaded model when a request asks for it")
     add("--context-length", type=int, metavar="TOKENS", help="window of loaded models (default: each model's own)")
     add("--parallel", type=int, metavar="N", help="predictions at once per instance (default: the release's)")
-    add("--load-seconds", type=float, default=0.0, metavar="S", help="what loading a model takes (default: 0)")
     add("--ttl", type=int, default=3600, metavar="S", help="idle time of a model that a request loaded (default: 3600)")
-    add("--manual-clock", action="store_true", help="loads, TTLs and downloads wait until the clock is advanced")
-    add(
-        "--fault",
-        action="append",
-        metavar="NAME[=VALUE]",
-        help=f"go wrong from the start; may be given again. Names: {', '.join(FAULT_NAMES)}",
-    )
-    add("--no-jit", action="store_true", help="do not load a downloaded model when a request asks for it")
-    add(
-        "--profile",
-        choices=PROFILES,
-        default=NEWEST.name,
-        help=f"release to imitate (default: {NEWEST.name})",
-    )
+
+
+def _add_tokens(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add("--require-auth", action="store_true", help="refuse requests without an API token")
     add("--token-env", metavar="NAME", help=f"variable with a token to accept (default: {TOKEN_ENV})")
-    add(
-        "--read-only-token-env",
-        metavar="NAME",
-        help="variable with a token that may list models only (403 for more)",
-    )
+    limited = "variable with a token that may list models only (403 for more)"
+    add("--read-only-token-env", metavar="NAME", help=limited)
+
+
+def _add_trouble(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--load-seconds", type=float, default=0.0, metavar="S", help="what loading a model takes (default: 0)")
+    add("--manual-clock", action="store_true", help="loads, TTLs and downloads wait until the clock is advanced")
+    fault = f"go wrong from the start; may be given again. Names: {', '.join(FAULT_NAMES)}"
+    add("--fault", action="append", metavar="NAME[=VALUE]", help=fault)
     add("--split", type=int, metavar="N", help="send streams in pieces of N bytes, to test clients")
-    add("--verbose", action="store_true", help="log each request's method, path and status")
 
 
 def run(arguments: argparse.Namespace) -> int:

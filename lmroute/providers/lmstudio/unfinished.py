@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-LONGEST_S = 600.0
-"""No load is taken to last longer: large models take minutes, and one that failed meanwhile leaves no trace."""
+LONGEST_S = 180.0
+"""No load is taken to last longer. One that failed leaves no trace, and would be waited for in vain; the price of a
+shorter time is a copy, where a model takes longer than that."""
 
 
 def begin(note: Path) -> None:
