@@ -117,7 +117,7 @@ def nothing_to_delete(key: str, override: str, known_keys: Callable[[KeyPath], I
 def several_values(override: str) -> Diagnostic:
     """A sweep where there is only one run."""
     group = override.partition("=")[0]
-    if group in {"routing", "task", "adapter"}:
+    if group in {"routing", "task", "adapter", "telemetry", "health"}:
         advice = "choose one; to try each of them, add -m"
     elif " " in override:
         advice = """a comma separates values; quote a text twice: 'key="one, two"'"""

@@ -15,6 +15,7 @@ from lmroute.model import (
     Domain,
     Failure,
     Guarantee,
+    Health,
     JsonMode,
     Kind,
     Load,
@@ -22,6 +23,7 @@ from lmroute.model import (
     Locality,
     Named,
     Order,
+    Otlp,
     Period,
     Policy,
     Privacy,
@@ -30,8 +32,10 @@ from lmroute.model import (
     SecretRef,
     SecretSource,
     Selector,
+    Semconv,
     Stack,
     TaskSpec,
+    Telemetry,
     Timeouts,
     Traits,
     Use,
@@ -51,6 +55,8 @@ def decode(document: _Raw) -> Stack:
         task=task(document["task"]),
         adapter=document["adapter"],
         seed=int(document.get("seed", 0)),
+        telemetry=telemetry(document.get("telemetry", {})),
+        health=health(document.get("health", {})),
         document=document,
     )
 
@@ -159,6 +165,16 @@ def task(raw: _Raw) -> TaskSpec:
     return TaskSpec(**_converted(raw, _TASK))
 
 
+def telemetry(raw: _Raw) -> Telemetry:
+    """What is kept of calls, of schema-valid data."""
+    return Telemetry(**_converted(raw, _TELEMETRY))
+
+
+def health(raw: _Raw) -> Health:
+    """How servers are watched, of schema-valid data."""
+    return Health(**_converted(raw, _HEALTH))
+
+
 _PROFILE: Mapping[str, Callable[[Any], Any]] = {
     "models": tuple,
     "auth_token": _secret,
@@ -171,6 +187,15 @@ _PROFILE: Mapping[str, Callable[[Any], Any]] = {
     "context_window": int,
     "concurrency": int,
     "params": _params,
+}
+_TELEMETRY: Mapping[str, Callable[[Any], Any]] = {
+    "keep_days": int,
+    "otlp": lambda raw: Otlp(**_converted(raw, {"auth_token": _secret, "semconv": Semconv})),
+}
+_HEALTH: Mapping[str, Callable[[Any], Any]] = {
+    "interval_s": float,
+    "timeout_s": float,
+    **dict.fromkeys(("retries", "down_after", "up_after"), int),
 }
 _POLICY: Mapping[str, Callable[[Any], Any]] = {
     "deadline_s": float,

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-GROUPS = {"provider": "providers.{}", "routing": "routing", "task": "task", "adapter": "", "experiment": ""}
+GROUPS = {
+    "provider": "providers.{}",
+    "routing": "routing",
+    "task": "task",
+    "adapter": "",
+    "telemetry": "telemetry",
+    "health": "health",
+    "experiment": "",
+}
 """The groups, and the composed key at which the files of each belong; ``{}`` is the file's stem."""
 
 POLICY_TESTS = "routing/tests"

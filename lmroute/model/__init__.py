@@ -6,6 +6,7 @@ are tokens. ``None`` always means "not stated", never zero.
 
 from lmroute.model.decision import Attempt, Candidate, Considered, Decision
 from lmroute.model.facts import NOTHING_KNOWN, Facts
+from lmroute.model.observing import Health, Otlp, Semconv, Telemetry
 from lmroute.model.policy import (
     FALLBACK,
     Budget,
@@ -50,6 +51,7 @@ __all__ = [
     "Facts",
     "Failure",
     "Guarantee",
+    "Health",
     "JsonMode",
     "Kind",
     "Load",
@@ -59,6 +61,7 @@ __all__ = [
     "Not",
     "Operator",
     "Order",
+    "Otlp",
     "Period",
     "Policy",
     "Predicate",
@@ -69,8 +72,10 @@ __all__ = [
     "SecretRef",
     "SecretSource",
     "Selector",
+    "Semconv",
     "Stack",
     "TaskSpec",
+    "Telemetry",
     "Test",
     "Timeouts",
     "Traits",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lmroute.model.observing import Health, Telemetry
 from lmroute.model.request import Privacy
 
 if TYPE_CHECKING:
@@ -52,5 +53,7 @@ class Stack:
     task: TaskSpec
     adapter: str = "auto"
     seed: int = 0
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    health: Health = field(default_factory=Health)
     document: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     overrides: tuple[str, ...] | None = field(default=None, repr=False, compare=False)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lmroute.config.provenance import Source
     from lmroute.validate.context import Context
 
-_ONE_FILE = frozenset({"provider", "routing", "task", "adapter"})
+_ONE_FILE = frozenset({"provider", "routing", "task", "adapter", "telemetry", "health"})
 """The groups in which a key is the business of one file."""
 
 
