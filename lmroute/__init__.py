@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmroute.engine.adapters import CompactAdapter
     from lmroute.engine.request.scope import pin, task
-    from lmroute.engine.resolver import adapter, build, load
+    from lmroute.engine.resolver import adapter, build, load, statuses
     from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
     from lmroute.engine.watching import watch
     from lmroute.errors import ConfigError, LmrouteError
@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "main",
     "pin",
+    "statuses",
     "task",
     "watch",
 ]
@@ -51,6 +52,7 @@ _HOMES = {
     "load": "lmroute.engine.resolver",
     "main": "lmroute.experiments.main",
     "pin": "lmroute.engine.request.scope",
+    "statuses": "lmroute.engine.resolver",
     "task": "lmroute.engine.request.scope",
     "watch": "lmroute.engine.watching",
 }

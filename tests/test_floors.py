@@ -36,6 +36,7 @@ NEIGHBOURS = {
     ("secrets", "redact"),  # a resolved secret is registered with the redactor
     ("errors", "diagnostics"),  # ConfigError carries Diagnostics
     ("validate", "lock"),  # what the servers were found to be stands in for asking them
+    ("engine", "health"),  # calls go by what the watch found out, and tell it how they ended
 }
 """Modules that share a row of the table and know each other, in this direction only."""
 
@@ -53,6 +54,7 @@ THIRD_PARTIES = {
     "providers/contract": {"jsonschema", "referencing"},
     "providers/embedded": {"xllamacpp", "filelock", "platformdirs"},
     "providers/lmstudio": {"filelock"},
+    "health/sharing": {"filelock"},
     "engine": {"dspy", "litellm"},
     "engine/adapters": {"pydantic"},
     "engine/wire": {"httpcore"},
@@ -72,7 +74,7 @@ jsonschema       in `providers/contract`, what LM Studio answers is held to sche
 platformdirs     where Windows and macOS keep configuration and caches
 anyio, httpcore  httpx's engine; its network backend is where addresses and deadlines are checked
 orjson           a record is written at every call, and json takes ten times as long
-filelock         two processes must not download, start or load the same model at once
+filelock         two processes must not download, start or load the same model at once, nor probe the same server
 pydantic         DSPy describes output types with it, and hands us its models
 hydra            composes and launches; the rest of `config/` serves `lmroute validate --files-only`, which needs none
 omegaconf        resolves what Hydra composed; `build(cfg)` and `hydra.main` take its type

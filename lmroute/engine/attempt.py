@@ -25,6 +25,7 @@ class Try:
         paid: what it cost as a retry.
         is_over: whether its outcome was reported.
         is_shown: whether the caller got to see some of its answer.
+        first_token: of a stream, when that was, on the monotonic clock.
     """
 
     candidate: Candidate
@@ -38,6 +39,7 @@ class Try:
     paid: int = 0
     is_over: bool = False
     is_shown: bool = False
+    first_token: float | None = None
 
     def bounded(self) -> AbstractContextManager[None]:
         """The call's deadline, for the socket operations inside."""

@@ -6,7 +6,6 @@ The sync and the async engine drive it the same way: for each ``Pause`` that ``t
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,12 @@ from lmroute.engine.attempt import Try
 from lmroute.engine.choice import Choice
 from lmroute.engine.live.pauses import Pause
 from lmroute.engine.live.slots import NoSlotError
+from lmroute.engine.recording import Recording
 from lmroute.engine.refusals import code_of, refusal
 from lmroute.engine.trace import notes_of, trace, traced, with_field
-from lmroute.model import Attempt, Candidate, Failure
+from lmroute.model import AUTO, Attempt, Candidate, Failure
 from lmroute.routing.attempts import may_fall_back
-from lmroute.telemetry.events import CANCELLED, CallEvent, Usage, records
+from lmroute.telemetry.events import CANCELLED, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -42,11 +42,10 @@ class LogicalCall:
         self._routing = routing
         self._request = request
         self._deadline = self._started + routing.stack.policy.deadline_s
-        self._id = os.urandom(12).hex()
+        self._recording = Recording(routing, request)
         self._choice = Choice(routing, request, stream=stream)
         self._first_of: Pins | None = None
         self._waited_s = 0.0
-        self._is_recorded = False
         self._attempts: list[Attempt] = []
         self._errors: list[lm15.LM15Error] = []
 
@@ -71,8 +70,8 @@ class LogicalCall:
                     break
         except GeneratorExit as closing:
             # Of a call that lmroute broke itself nobody knows how it would have ended.
-            if not self._is_recorded and not isinstance(closing.__context__, Exception):
-                self._record(Usage(), refusal=CANCELLED)
+            if not self._recording.is_written and not isinstance(closing.__context__, Exception):
+                self._record(CANCELLED)
             raise
         finally:
             if self._first_of is not None:
@@ -87,15 +86,29 @@ class LogicalCall:
         now = time.monotonic()
         if failure is not Failure.GUARANTEE:
             self._routing.live.failed(
-                attempt.candidate, failure, now, since=attempt.started, retry_after=error.retry_after
+                attempt.candidate,
+                failure,
+                now,
+                since=attempt.started,
+                retry_after=error.retry_after,
+                message=verdicts.recorded(error),
             )
             attempt.turn.failed(failure)
             attempt.is_over = True
-        elapsed = (now - attempt.started) * 1000
-        self._note_failure(attempt.candidate, elapsed, failure, error, attempt.degraded)
+        self._note_failure(attempt.candidate, failure, error, attempt)
 
-    def begun(self, attempt: Try) -> None:
-        """Note that the caller gets to see what this candidate answers: from here on nobody else will."""
+    def begun(self, attempt: Try, start: Any) -> None:
+        """Note that the caller gets to see the stream that begins with this event."""
+        attempt.first_token = time.monotonic()
+        self._recording.began(start)
+        self._committed(attempt)
+
+    def saw(self, event: Any) -> None:
+        """Note what the caller gets to see of a stream."""
+        self._recording.saw(event)
+
+    def _committed(self, attempt: Try) -> None:
+        """What this candidate answers is what the caller gets: from here on nobody else is asked."""
         attempt.turn.answered(streams=self._choice.attributes.stream)
         attempt.is_shown = True
         if self._first_of is not None:
@@ -103,16 +116,16 @@ class LogicalCall:
 
     def succeeded(self, attempt: Try, response: Response) -> Response:
         """Note that an attempt succeeded; the response with the trace in its ``provider_data``."""
-        usage = Usage(response.usage.input_tokens, response.usage.output_tokens)
+        self._recording.answered(response)
         attempt.degraded += notes_of(response)
-        self._answered(attempt, response.model, usage)
+        self._answered(attempt, response.model)
         return traced(response, self.trace())
 
     def streamed(self, attempt: Try, answered: str | None, end: Any) -> Any:
         """``succeeded`` for a stream: its end event with the trace."""
-        usage = Usage(end.usage.input_tokens, end.usage.output_tokens) if end.usage else Usage()
+        self._recording.streamed(end)
         attempt.degraded += notes_of(end)
-        self._answered(attempt, answered or attempt.candidate.model, usage)
+        self._answered(attempt, answered or attempt.candidate.model)
         return traced(end, self.trace())
 
     def stream_failed(self, attempt: Try, error: lm15.LM15Error, *, visible: bool) -> None:
@@ -182,7 +195,7 @@ class LogicalCall:
                 self._given_up(attempt)
             raise
         except NoSlotError as error:
-            self._note_failure(candidate, 0.0, Failure.TIMEOUT, verdicts.own(lm15.TimeoutError(str(error))))
+            self._note_failure(candidate, Failure.TIMEOUT, verdicts.own(lm15.TimeoutError(str(error))))
         finally:
             turn.end()
             if attempt is None or not attempt.is_over:
@@ -217,59 +230,50 @@ class LogicalCall:
             return self._errors[0]
         return verdicts.exhausted(self._attempts, self._errors)
 
-    def _answered(self, attempt: Try, answered: str, usage: Usage) -> None:
+    def _answered(self, attempt: Try, answered: str) -> None:
         now, live = time.monotonic(), self._routing.live
         attempt.is_over = True
-        self._attempts.append(
-            Attempt(attempt.candidate, (now - attempt.started) * 1000, degraded=attempt.degraded, answered=answered)
-        )
+        self._attempts.append(self._ended_attempt(attempt, now, answered=answered))
         live.succeeded(attempt.candidate, now, since=attempt.started, paid=attempt.paid)
-        live.charge(attempt.candidate.provider, usage)
-        self.begun(attempt)
-        self._record(usage)
+        asked = attempt.candidate
+        live.charge(asked.provider, answered if asked.model == AUTO else asked.model, self._recording.usage)
+        self._committed(attempt)
+        self._record()
 
     def _given_up(self, attempt: Try) -> None:
         """The caller closed the stream, or was cancelled. No usage was told yet, but a prompt that was read costs."""
-        elapsed = (time.monotonic() - attempt.started) * 1000
-        self._attempts.append(Attempt(attempt.candidate, elapsed, degraded=attempt.degraded, is_cancelled=True))
+        self._attempts.append(self._ended_attempt(attempt, time.monotonic(), is_cancelled=True))
         if attempt.is_shown:
             read = Usage(self._choice.attributes.prompt_tokens, 0)
-            self._routing.live.charge(attempt.candidate.provider, read)
+            self._routing.live.charge(attempt.candidate.provider, attempt.candidate.model, read)
 
     def _note_failure(
-        self,
-        candidate: Candidate,
-        elapsed_ms: float,
-        failure: Failure,
-        error: lm15.LM15Error,
-        degraded: tuple[str, ...] = (),
+        self, candidate: Candidate, failure: Failure, error: lm15.LM15Error, attempt: Try | None = None
     ) -> None:
+        """Note how an attempt failed, or that it did not come to one."""
         self._errors.append(error)
-        message = verdicts.recorded(error)
-        self._attempts.append(Attempt(candidate, elapsed_ms, failure=failure, message=message, degraded=degraded))
+        now, message = time.monotonic(), verdicts.recorded(error)
+        if attempt is not None:
+            ended = self._ended_attempt(attempt, now, failure=failure, message=message)
+        else:
+            ended = Attempt(candidate, 0.0, failure=failure, message=message, started_ms=(now - self._started) * 1000)
+        self._attempts.append(ended)
+
+    def _ended_attempt(self, attempt: Try, now: float, **how: Any) -> Attempt:
+        first = attempt.first_token
+        return Attempt(
+            attempt.candidate,
+            (now - attempt.started) * 1000,
+            degraded=attempt.degraded,
+            started_ms=(attempt.started - self._started) * 1000,
+            first_token_ms=None if first is None else (first - attempt.started) * 1000,
+            **how,
+        )
 
     def _ended(self, error: lm15.LM15Error) -> lm15.LM15Error:
-        self._record(Usage(), refusal="" if self._attempts else code_of(error))
+        self._record("" if self._attempts else code_of(error))
         return error
 
-    def _record(self, usage: Usage, refusal: str = "") -> None:
-        self._is_recorded = True
-        duration, waited = (time.monotonic() - self._started) * 1000, self._waited_s * 1000
-        choice = self._choice
-        event = CallEvent(
-            call_id=self._id,
-            stack=self._routing.name,
-            attributes=choice.attributes,
-            decision=choice.decision,
-            attempts=tuple(self._attempts),
-            usage=usage,
-            duration_ms=duration,
-            overhead_us=max(0.0, duration - waited - sum(a.duration_ms for a in self._attempts)) * 1000,
-            facts=choice.facts,
-            load=choice.load,
-            latency_ms=choice.latency_ms,
-            waited_ms=waited,
-            refusal=refusal,
-        )
-        # No line is made before it is taken: on a sink's own thread, if it has one; never, if it keeps nothing.
-        self._routing.sink.write(records(event))
+    def _record(self, refusal: str = "") -> None:
+        started, waited_s = self._started, self._waited_s
+        self._recording.write(self._choice, self._attempts, started=started, waited_s=waited_s, refusal=refusal)

@@ -12,6 +12,7 @@ from lmroute.engine.adapters import adapter_for
 from lmroute.engine.live import Live
 from lmroute.engine.provider import Providers
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
+from lmroute.health.status import Status
 from lmroute.model import Stack
 from lmroute.telemetry.sink import NoSink, SafeSink
 
@@ -45,7 +46,7 @@ def build(
         ConfigError: the configuration is wrong; it holds every finding.
     """
     stack = cfg if isinstance(cfg, Stack) else validate.read(cfg)
-    live, safe = Live(), SafeSink.of(sink or NoSink())  # one for both, so that a failure is said once
+    live, safe = Live.of(stack), SafeSink.of(sink or NoSink())  # one for both, so that a failure is said once
     made = Providers(live.learnt, on_fetch)
     engine = RoutingEngine.of(stack, live, made, safe)
     async_engine = AsyncRoutingEngine.of(stack, live, made, safe)
@@ -71,7 +72,25 @@ def adapter(lm: dspy.LM) -> dspy.Adapter:
     Raises:
         TypeError: the LM is none of lmroute's.
     """
+    return adapter_for(_engine_of(lm, "adapter").stack)
+
+
+def statuses(lm: dspy.LM) -> dict[str, Status]:
+    """How the providers of an LM are, by id, as its watch and its calls found out: ``state``, ``message``, ``fix`` ...
+
+    ``unknown`` before the first call, and where the configuration says ``health: {watch: false}``. Nobody is asked.
+
+    Raises:
+        TypeError: the LM is none of lmroute's.
+    """
+    engine = _engine_of(lm, "statuses")
+    health = engine.routing.live.health
+    known = health.statuses() if health is not None else {}
+    return {name: known.get(name) or Status(name) for name in engine.stack.providers}
+
+
+def _engine_of(lm: dspy.LM, asked: str) -> RoutingEngine:
     engine = getattr(lm, "engine", None)
     if not isinstance(engine, RoutingEngine):
-        raise TypeError(f"lmroute.adapter takes an LM made by lmroute.load or lmroute.build, not {lm!r}")
-    return adapter_for(engine.stack)
+        raise TypeError(f"lmroute.{asked} takes an LM made by lmroute.load or lmroute.build, not {lm!r}")
+    return engine

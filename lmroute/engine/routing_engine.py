@@ -173,8 +173,9 @@ class _Engine:
         """The engine of a dumped configuration, validated anew."""
         from lmroute import validate  # noqa: PLC0415 - only loading a saved program needs the config room
 
-        live = Live()
-        return cls.of(validate.read(state["document"]), live, Providers(live.learnt))
+        stack = validate.read(state["document"])
+        live = Live.of(stack)
+        return cls.of(stack, live, Providers(live.learnt))
 
 
 class RoutingEngine(_Engine):
@@ -219,9 +220,10 @@ class RoutingEngine(_Engine):
                         with attempt.bounded():
                             start, event = next(events), next(events)
                         shown = True
-                        call.begun(attempt)
+                        call.begun(attempt, start)
                         yield start
                         while event.type != "end":
+                            call.saw(event)
                             yield event
                             event = next(events)
                         next(events, None)  # an end that something follows is none
@@ -232,7 +234,8 @@ class RoutingEngine(_Engine):
                     return
 
     def close(self) -> None:
-        """Close the children's connections and let go of an embedded server."""
+        """Close the children's connections, let go of an embedded server, and stop watching the servers."""
+        self.routing.live.close()
         for child in self._every_child():
             if hasattr(child, "close"):  # DSPy's contract asks an engine for no more than complete and stream
                 child.close()
@@ -275,9 +278,10 @@ class AsyncRoutingEngine(_Engine):
                         with attempt.bounded():
                             start, event = await anext(events), await anext(events)
                         shown = True
-                        call.begun(attempt)
+                        call.begun(attempt, start)
                         yield start
                         while event.type != "end":
+                            call.saw(event)
                             yield event
                             event = await anext(events)
                         await anext(events, None)

@@ -74,6 +74,8 @@ class Attempt:
         duration_ms: from the first byte sent to the last byte read, or to the failure.
         degraded: what was asked of this candidate differently than the caller asked, in words.
         is_cancelled: whether the caller gave it up before it ended.
+        started_ms: after the call began.
+        first_token_ms: of a stream, from the attempt's start to its first token; ``None`` if there was none.
     """
 
     candidate: Candidate
@@ -83,3 +85,5 @@ class Attempt:
     message: str = ""
     degraded: tuple[str, ...] = ()
     is_cancelled: bool = False
+    started_ms: float = 0.0
+    first_token_ms: float | None = None

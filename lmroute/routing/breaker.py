@@ -118,6 +118,12 @@ class Breaker:
                 self._probing = False
                 self._until = float("-inf")
 
+    def may_be_back(self, now: float) -> None:
+        """Somebody else found the server well: if it is out, a probe may begin at once."""
+        with self._lock:
+            if self._openings and not self._probing:
+                self._until = min(self._until, now)
+
     def _count_failure(self, now: float) -> None:
         if self._probing:
             self._open(now, PROBE_FAILED)

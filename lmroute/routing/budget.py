@@ -56,7 +56,7 @@ def charge(input_tokens: int | None, output_tokens: int | None, cost: Cost | Non
     if input_tokens is None or output_tokens is None:
         notes.append("the server reported no usage, so its tokens count as 0")
     if cost is None:
-        notes.append("the profile states no cost, so its dollars count as 0")
+        notes.append("no price is known (the profile states no cost), so its dollars count as 0")
         return Charge(Spent(spent_in + spent_out), "; ".join(notes))
     usd = (spent_in * cost.input_per_mtok + spent_out * cost.output_per_mtok) / 1_000_000
     return Charge(Spent(spent_in + spent_out, usd), "; ".join(notes))

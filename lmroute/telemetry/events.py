@@ -5,31 +5,58 @@ Field names that the product promises are kept to the letter: ``provider``, ``du
 ``cancelled`` when the caller closed the stream or gave the call up before it ended, or null). The tokens of a cancelled
 call are null: servers tell them at the end.
 
+Other times are milliseconds too: ``started`` of an attempt after its call began, ``first_token`` of a stream after its
+attempt (or call) began. ``server`` is host and port; ``cost_from`` says whose price it was: ``profile``, ``litellm``
+(the map that LiteLLM ships) or ``local``, where it is 0; without a known price ``cost_usd`` is null.
+
 The record of a call also keeps every input of its decision, so that it can be replayed under another policy:
-``attributes_from`` and ``facts_from`` read them back. Some keys are only there when they say something:
+``recorded.attributes_from`` and ``facts_from`` read them back. Some keys are only there when they say something:
 
 - in ``attributes``: ``predictor``, ``own`` (the policy's own attributes; sets are lists), ``use``, ``lot``;
 - ``facts``: ``out``, ``throttled``, ``windows``, ``load`` and ``latency_ms`` by ``provider/model``; ``spent``, which
   names budgets; ``pins`` by rule. ``load`` and ``latency_ms`` are there when the decision looked at them;
-- ``refused``: why the request as a whole was refused; ``waited``: milliseconds in pauses, for a slot for example.
+- ``refused``: why the request as a whole was refused; ``waited``: milliseconds in pauses, for a slot for example;
+- ``content``: ``prompt`` and ``answer``, where the configuration says ``capture_content: true``: lists of messages
+  ``{role, parts: [{type, content}]}``.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from lmroute.model import NOTHING_KNOWN, Attributes, Candidate, Facts, Privacy
+from lmroute.model import AUTO, NOTHING_KNOWN, Attributes, Candidate, Facts
+from lmroute.telemetry import prices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lmroute.model import Attempt, Considered, Decision
+    from lmroute.model import Attempt, Considered, Decision, Profile
 
 FORMAT_VERSION = 1
 CANCELLED = "cancelled"
+
+_run = os.urandom(6).hex()
+"""Tells the calls of this process from those of all others."""
+
+
+def _begin_anew() -> None:
+    global _run  # noqa: PLW0603 - it is the process's
+    _run = os.urandom(6).hex()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+def run_id() -> str:
+    """What the records of this process have in common."""
+    return _run
 
 
 @dataclass(slots=True)  # not frozen: that would double the cost of making one, at every call
@@ -38,6 +65,8 @@ class Usage:
 
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 @dataclass(slots=True)  # not frozen either
@@ -52,6 +81,9 @@ class CallEvent:
         facts: what was known when it was decided.
         load, latency_ms: of that moment, if the decision looked at them.
         refusal: the ``errorCode`` when nobody was asked, or ``CANCELLED``.
+        profiles: the providers by id, which tell what a server is and what its tokens cost.
+        settings: what the caller asked for beside the prompt: ``temperature``, ``max_tokens`` ...
+        content: the prompt and the answer, if they are kept.
     """
 
     call_id: str
@@ -68,6 +100,12 @@ class CallEvent:
     latency_ms: Mapping[Candidate, float] = field(default_factory=dict)
     waited_ms: float = 0.0
     refusal: str = ""
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    finish_reason: str | None = None
+    response_id: str | None = None
+    content: Mapping[str, Any] | None = None
+    run: str = field(default_factory=run_id)
 
     @property
     def served(self) -> Attempt | None:
@@ -81,68 +119,102 @@ def records(event: CallEvent) -> Iterator[dict[str, Any]]:
     common = {
         "v": FORMAT_VERSION,
         "ts": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"),
+        "run": event.run,
         "call": event.call_id,
         "stack": event.stack,
         "rule": event.decision.rule,
     }
+    before: Candidate | None = None
     for number, attempt in enumerate(event.attempts, 1):
+        code = _code(attempt)
         yield {
             **common,
             "kind": "attempt",
             "attempt": number,
-            "provider": attempt.candidate.provider,
+            **_server(attempt.candidate.provider, event),
             "model": attempt.answered or attempt.candidate.model,
+            "asked": attempt.candidate.model,
+            "fallback_from": str(before) if before else None,
+            "started": round(attempt.started_ms, 3),
             "duration": round(attempt.duration_ms, 3),
-            "status": _status(_code(attempt)),
-            "errorCode": _code(attempt),
+            "first_token": _rounded(attempt.first_token_ms),
+            "status": _status(code),
+            "errorCode": code,
             "message": attempt.message,
             "degraded": list(attempt.degraded),
         }
-    served = event.served
+        before = attempt.candidate
+    yield {**common, **_call(event)}
+
+
+def _call(event: CallEvent) -> dict[str, Any]:
+    """What the record of a call has that those of its attempts have not."""
+    served, usage = event.served, event.usage
     code = None if served else _last_failure(event)
-    yield {
-        **common,
+    first = served.first_token_ms if served else None
+    return {
         "kind": "call",
-        "provider": served.candidate.provider if served else None,
+        **_server(served.candidate.provider if served else None, event),
         "model": served.answered if served else None,
         "duration": round(event.duration_ms, 3),
+        "first_token": _rounded(served.started_ms + first) if served and first is not None else None,
         "status": _status(code),
         "errorCode": code,
         "attempts": len(event.attempts),
         "overhead_us": round(event.overhead_us, 1),
-        "input_tokens": event.usage.input_tokens,
-        "output_tokens": event.usage.output_tokens,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        **_cost(event),
+        "finish_reason": event.finish_reason,
+        "response_id": event.response_id,
+        "request": dict(event.settings),
         "attributes": _attributes(event.attributes),
         "considered": [_considered(c) for c in event.decision.considered],
-        **_stated(facts=_facts(event), refused=event.decision.refused, waited=round(event.waited_ms, 3)),
+        **_stated(
+            facts=_facts(event),
+            refused=event.decision.refused,
+            waited=round(event.waited_ms, 3),
+            content=event.content,
+        ),
     }
 
 
-def attributes_from(record: Mapping[str, Any]) -> Attributes:
-    """The attributes that a call's record was made of."""
-    known = record["attributes"]
-    needs = {f"needs_{name}": value for name, value in known["needs"].items()}
-    plain = {name: value for name, value in known.items() if name not in {"needs", "own", "tags", "privacy"}}
-    return Attributes(
-        **plain,
-        **needs,
-        tags=frozenset(known["tags"]),
-        privacy=Privacy(known["privacy"]),
-        own={name: _as_value(value) for name, value in known.get("own", {}).items()},
-    )
+def _server(provider: str | None, event: CallEvent) -> dict[str, Any]:
+    """Which provider, and what and where its server is."""
+    profile = event.profiles.get(provider) if provider else None
+    if profile is None:
+        return {"provider": provider, "type": None, "locality": None, "server": None}
+    server = _host_and_port(profile.endpoint) if profile.endpoint else None
+    return {"provider": provider, "type": profile.type, "locality": profile.locality.value, "server": server}
 
 
-def facts_from(record: Mapping[str, Any]) -> Facts:
-    """The facts that a call's record was decided by; of load and latencies, what the decision looked at."""
-    known = record.get("facts", {})
-    by_candidate = {
-        name: {_candidate(shown): value for shown, value in known.get(name, {}).items()} for name in _BY_CANDIDATE
-    }
-    pins = {rule: _candidate(shown) for rule, shown in known.get("pins", {}).items()}
-    return Facts(**by_candidate, spent=frozenset(known.get("spent", ())), pins=pins)
+@lru_cache(maxsize=256)
+def _host_and_port(endpoint: str) -> str | None:
+    try:
+        parts = urlsplit(endpoint)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    host = parts.hostname or ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-_BY_CANDIDATE = ("out", "throttled", "windows", "load", "latency_ms")
+def _cost(event: CallEvent) -> dict[str, Any]:
+    """What the answer cost, in US dollars, and who says so."""
+    served = event.served
+    profile = event.profiles.get(served.candidate.provider) if served else None
+    if served is None or profile is None:
+        return {"cost_usd": None, "cost_from": None}
+    asked, usage = served.candidate.model, event.usage
+    price = prices.price_of(profile, served.answered if asked == AUTO else asked)
+    usd = prices.charged(price, usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+    return {"cost_usd": usd, "cost_from": price.source}
+
+
+def _rounded(ms: float | None) -> float | None:
+    return None if ms is None else round(ms, 3)
 
 
 def _facts(event: CallEvent) -> dict[str, Any]:
@@ -165,15 +237,6 @@ def _stated(**values: Any) -> dict[str, Any]:
 
 def _by_candidate(values: Mapping[Candidate, Any]) -> dict[str, Any]:
     return {str(candidate): value for candidate, value in values.items()}
-
-
-def _candidate(shown: str) -> Candidate:
-    provider, _, model = shown.partition("/")
-    return Candidate(provider, model)
-
-
-def _as_value(value: Any) -> Any:
-    return frozenset(value) if isinstance(value, list) else value
 
 
 def _considered(considered: Considered) -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lmroute.model import BUILT_IN, Attributes, Candidate, Facts, Failure, Kind
+from lmroute.model import BUILT_IN, Attributes, Candidate, Facts, Failure, Kind, Privacy
 from lmroute.routing.replay import Recorded
-from lmroute.telemetry.events import CANCELLED, attributes_from, facts_from
+from lmroute.telemetry.events import CANCELLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ def recorded(call: Call) -> Recorded | None:
     record = call.record
     try:
         failed = tuple(filter(None, map(_failed, call.attempts)))
-        answered = _given_up(call, failed) if record["errorCode"] == CANCELLED else _answered(record, failed)
+        answered = _given_up(call, failed) if record["errorCode"] == CANCELLED else _answered(call, failed)
         attributes, facts = attributes_from(record), facts_from(record)
         if not (_are_sound(attributes) and _are_numbers(facts)):
             return None
@@ -37,6 +37,33 @@ def recorded(call: Call) -> Recorded | None:
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def attributes_from(record: Mapping[str, Any]) -> Attributes:
+    """The attributes that a call's record was made of."""
+    known = record["attributes"]
+    needs = {f"needs_{name}": value for name, value in known["needs"].items()}
+    plain = {name: value for name, value in known.items() if name not in {"needs", "own", "tags", "privacy"}}
+    return Attributes(
+        **plain,
+        **needs,
+        tags=frozenset(known["tags"]),
+        privacy=Privacy(known["privacy"]),
+        own={name: _as_value(value) for name, value in known.get("own", {}).items()},
+    )
+
+
+def facts_from(record: Mapping[str, Any]) -> Facts:
+    """The facts that a call's record was decided by; of load and latencies, what the decision looked at."""
+    known = record.get("facts", {})
+    by_candidate = {
+        name: {_candidate(shown): value for shown, value in known.get(name, {}).items()} for name in _BY_CANDIDATE
+    }
+    pins = {rule: _candidate(shown) for rule, shown in known.get("pins", {}).items()}
+    return Facts(**by_candidate, spent=frozenset(known.get("spent", ())), pins=pins)
+
+
+_BY_CANDIDATE = ("out", "throttled", "windows", "load", "latency_ms")
 
 
 def considered(record: Mapping[str, Any]) -> list[tuple[Candidate, str]]:
@@ -75,17 +102,20 @@ def _failed(attempt: Mapping[str, Any]) -> Failed | None:
 
 
 def _asked(attempt: Mapping[str, Any]) -> Candidate:
-    """The candidate of an attempt that nobody answered, whose model is therefore the candidate's own."""
-    return Candidate(attempt["provider"], attempt["model"])
+    """The candidate of an attempt. Records of before name it only where nobody answered, as the model."""
+    return Candidate(attempt["provider"], attempt.get("asked", attempt["model"]))
 
 
-def _answered(record: Mapping[str, Any], failed: tuple[Failed, ...]) -> Candidate | None:
-    """Who answered. A record names the model that the server says it is, which need not be the one it was asked for:
-    so, of the candidates of its provider, the one of that name, else the first that had not failed, else the last that
-    had, which was retried."""
+def _answered(call: Call, failed: tuple[Failed, ...]) -> Candidate | None:
+    """Who answered. Records of before name only the model that the server says it is, which need not be the one it was
+    asked for: so, of the candidates of its provider, the one of that name, else the first that had not failed, else the
+    last that had, which was retried."""
+    record, last = call.record, next(iter(call.attempts[-1:]), {})
     kept = [candidate for candidate, dropped in considered(record) if not dropped]
     if record["provider"] is None:
         return None
+    if last.get("asked") and not last["errorCode"]:
+        return _asked(last)
     answered = Candidate(record["provider"], record["model"] or "")
     known = [candidate for candidate in kept if candidate.provider == answered.provider]
     out = [candidate for candidate, _ in failed if candidate in known]
@@ -108,3 +138,7 @@ def _duration(call: Call) -> float:
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) else None
+
+
+def _as_value(value: Any) -> Any:
+    return frozenset(value) if isinstance(value, list) else value

@@ -32,7 +32,7 @@ def test_a_reference_is_followed(capsys):
     code, output = why(capsys, "task.question", "task=ask", "question=Why?")
     assert code == 0
     assert '${question} -> question = "Why?"' in output.out
-    assert "config.yaml:14:11" in output.out
+    assert "config.yaml:16:11" in output.out
 
 
 def test_lists_are_replaced_and_said_to_be(capsys):

@@ -34,7 +34,7 @@ def run(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[
 
 def test_the_document_is_plain_resolved_and_without_hydras_node():
     composition = compose(["provider=openai", "task.limit=3", "seed=${task.limit}"])
-    keys = ["schema_version", "seed", "question", "providers", "routing", "task", "adapter"]
+    keys = ["schema_version", "seed", "question", "providers", "routing", "task", "adapter", "telemetry", "health"]
     assert list(composition.document) == keys
     assert type(composition.document["providers"]) is dict
     assert composition.document["seed"] == 3
@@ -60,6 +60,8 @@ def test_the_trace_lists_files_in_merge_order_and_overrides_after_them():
         ("routing/cost_first.yaml", ("routing",)),
         ("task/sentiment.yaml", ("task",)),
         ("adapter/auto.yaml", ()),
+        ("telemetry/local.yaml", ("telemetry",)),
+        ("health/watch.yaml", ("health",)),
     ]
     assert [(s.path, s.value) for s in trace.settings] == [(("providers", "embedded", "tags"), ["a"])]
 

@@ -14,7 +14,7 @@ from lmroute.model import Budget, Candidate, Cost, Order, Period, Rule, Selector
 from lmroute.providers.inventory import ListedModel
 from lmroute.routing.breaker import STREAK
 from lmroute.routing.quota import CAPACITY, THROTTLED_COST
-from lmroute.telemetry.events import facts_from
+from lmroute.telemetry.recorded import facts_from
 from lmroute.telemetry.ledger import Ledger
 
 GONE = lm15.TransportError("gone")

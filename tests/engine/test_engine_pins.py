@@ -6,7 +6,7 @@ from dspy import lm15
 
 import lmroute
 from lmroute.model import CallerChoice, Candidate, Named, Operator, Rule, Selector, Test
-from lmroute.telemetry.events import facts_from
+from lmroute.telemetry.recorded import facts_from
 
 GONE = lm15.TransportError("gone")
 EVERYBODY = (Selector(),)

@@ -13,7 +13,7 @@ from dspy import lm15
 
 from lmroute.engine.resolver import build
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
-from lmroute.model import Budget, Capabilities, JsonMode, Period, Selector
+from lmroute.model import Budget, Capabilities, JsonMode, Period, Selector, Telemetry
 from lmroute.telemetry.sink import JsonlSink
 
 NOT_OURS = "(the library's own words; not recorded)"
@@ -241,3 +241,50 @@ def test_closing_closes_the_children_that_can_be_closed(mode, make):
     engine = mode.router(make.stack(make.profile("a"), make.profile("b")), {"a": child, "b": plain})
     mode.close(engine)
     assert child.closed
+
+
+def said(role, text):
+    return {"role": role, "parts": [{"type": "text", "content": text}]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_prompt_and_answer_are_kept_where_the_configuration_says_so(mode, make, route, stream):
+    stack = replace(make.stack(make.profile("a")), telemetry=Telemetry(capture_content=True))
+    engine, _, sink = route(stack, a="the answer")
+    (mode.stream if stream else mode.complete)(engine, make.ask("the question", system="be brief"))
+    content = sink.lines[-1]["content"]
+    assert content["prompt"] == [said("system", "be brief"), said("user", "the question")]
+    assert content["answer"] == [said("assistant", "the answer")]
+    assert "content" not in sink.lines[0]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_nobody_else_keeps_any_of_it(mode, make, route, stream):
+    engine, _, sink = route(a="the answer")
+    (mode.stream if stream else mode.complete)(engine, make.ask("the question", system="be brief"))
+    written = json.dumps(sink.lines)
+    assert not any(word in written for word in ("question", "answer\"", "brief", "content\": {"))
+
+
+def test_a_stream_that_is_given_up_keeps_what_was_seen_of_it(mode, make, route):
+    stack = replace(make.stack(make.profile("a")), telemetry=Telemetry(capture_content=True))
+    engine, _, sink = route(stack, a="the answer")
+    mode.stream(engine, make.ask(), stop_after=2)
+    gc.collect()
+    assert sink.lines[-1]["status"] == "cancelled"
+    assert sink.lines[-1]["content"]["answer"] == [said("assistant", "the answer")]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_record_tells_how_the_answer_ended_and_what_was_asked_for(mode, make, route, stream):
+    engine, _, sink = route(a=GONE, b="hi")
+    (mode.stream if stream else mode.complete)(engine, make.ask(temperature=0.5, max_tokens=9, seed=3))
+    first, second, call = sink.lines
+    assert call["request"] == {"temperature": 0.5, "max_tokens": 9, "seed": 3}
+    assert (call["finish_reason"], call["response_id"]) == ("stop", "r1")
+    assert (first["asked"], second["asked"], second["fallback_from"]) == ("m", "m", "a/m")
+    assert 0 <= first["started"] <= first["started"] + first["duration"] <= second["started"] + 1e-3
+    assert (second["first_token"] is not None) is stream is (call["first_token"] is not None)
+    if stream:
+        assert 0 <= second["first_token"] <= second["duration"]
+    assert call["run"] == first["run"]

@@ -10,7 +10,7 @@ from lmroute.config.schema import schema, validator
 
 from .corpus import ROOT, document, files, findings, group_of, shipped_files, summary
 
-NAMES = ("adapter", "config", "policy_test", "provider", "routing", "task")
+NAMES = ("adapter", "config", "health", "policy_test", "provider", "routing", "task", "telemetry")
 STRICT = {name: schema(f"{name}.schema.json") for name in NAMES}
 
 

@@ -17,7 +17,7 @@ from lmroute.diagnostics import Location
 from .corpus import ROOT, document, files, group_of
 
 FOLDER = shipped("schemas") / "v1" / "authoring"
-STRICT = ("config", "provider", "routing", "task", "adapter")
+STRICT = ("config", "provider", "routing", "task", "adapter", "telemetry", "health")
 LATER = ["${other.key}", "${oc.env:NAME,default}", "a ${b} c", "???"]
 
 

@@ -100,7 +100,7 @@ LOOSER = {
     "a lower minimum": lambda s: s["task.schema.json"]["properties"]["limit"].update(minimum=0),
     "a higher maximum": lambda s: provider(s)["$defs"]["seconds"].update(maximum=864000),
     "items twice": lambda s: provider(s)["$defs"]["tags"].pop("uniqueItems"),
-    "one more file": lambda s: s.update({"health.schema.json": {"$id": "x", "type": "object"}}),
+    "one more file": lambda s: s.update({"another.schema.json": {"$id": "x", "type": "object"}}),
 }
 
 

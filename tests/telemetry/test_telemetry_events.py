@@ -1,22 +1,45 @@
 """The lines of a call: the promised names, everything a replay needs, and no room for a prompt."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmroute.model import Attempt, Attributes, Candidate, Considered, Decision, Facts, Failure, Privacy
-from lmroute.telemetry.events import FORMAT_VERSION, CallEvent, Usage, attributes_from, facts_from, records
+from lmroute.model import (
+    Attempt,
+    Attributes,
+    Candidate,
+    Considered,
+    Cost,
+    Decision,
+    Facts,
+    Failure,
+    Locality,
+    Privacy,
+    Profile,
+)
+from lmroute.telemetry.events import FORMAT_VERSION, CallEvent, Usage, records
+from lmroute.telemetry.recorded import attributes_from, facts_from
 
 LOCAL, CLOUD = Candidate("lmstudio", "auto"), Candidate("openai", "gpt-4.1-mini")
 REFUSED = Attempt(LOCAL, 2.34567, failure=Failure.TRANSPORT, message="connection refused")
 ANSWERED = Attempt(CLOUD, 120.5, answered="gpt-4.1-mini-2026", degraded=("schema moved into the prompt",))
-COMMON = {"v", "ts", "call", "stack", "rule", "kind", "provider", "model", "duration", "status", "errorCode"}
-OF_AN_ATTEMPT = COMMON | {"attempt", "message", "degraded"}
-OF_A_CALL = COMMON | {"attempts", "overhead_us", "input_tokens", "output_tokens", "attributes", "considered"}
+COMMON = {
+    "v", "ts", "run", "call", "stack", "rule", "kind", "provider", "type", "locality", "server", "model", "duration",
+    "first_token", "status", "errorCode",
+}  # fmt: skip
+OF_AN_ATTEMPT = COMMON | {"attempt", "asked", "fallback_from", "started", "message", "degraded"}
+OF_A_CALL = COMMON | {
+    "attempts", "overhead_us", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd",
+    "cost_from", "finish_reason", "response_id", "request", "attributes", "considered",
+}  # fmt: skip
+PROFILES = {
+    "openai": Profile("openai", "openai", cost=Cost(0.4, 1.6)),
+    "lmstudio": Profile("lmstudio", "lmstudio", "http://127.0.0.1:1234/v1", locality=Locality.LOOPBACK),
+}
 
 
 def event(*attempts, **changed):
@@ -29,23 +52,35 @@ def event(*attempts, **changed):
         "usage": Usage(12, 3),
         "duration_ms": 123.45678,
         "overhead_us": 78.91,
+        "profiles": PROFILES,
+        "run": "beef",
     }
     return CallEvent(**known | changed)
 
 
 def test_a_call_that_was_answered():
-    [attempt, call] = records(event(ANSWERED))
+    answer = {"finish_reason": "stop", "response_id": "r1", "settings": {"temperature": 0.0}}
+    served = replace(ANSWERED, started_ms=1.5, first_token_ms=20.25)
+    [attempt, call] = records(event(served, **answer))
     assert attempt == {
         "v": FORMAT_VERSION,
         "ts": call["ts"],
+        "run": "beef",
         "call": "c1",
         "stack": "local_first@0123abcd",
         "rule": "everything",
         "kind": "attempt",
         "attempt": 1,
         "provider": "openai",
+        "type": "openai",
+        "locality": "cloud",
+        "server": None,
         "model": "gpt-4.1-mini-2026",
+        "asked": "gpt-4.1-mini",
+        "fallback_from": None,
+        "started": 1.5,
         "duration": 120.5,
+        "first_token": 20.25,
         "status": "ok",
         "errorCode": None,
         "message": "",
@@ -54,19 +89,31 @@ def test_a_call_that_was_answered():
     assert call == {
         "v": FORMAT_VERSION,
         "ts": attempt["ts"],
+        "run": "beef",
         "call": "c1",
         "stack": "local_first@0123abcd",
         "rule": "everything",
         "kind": "call",
         "provider": "openai",
+        "type": "openai",
+        "locality": "cloud",
+        "server": None,
         "model": "gpt-4.1-mini-2026",
         "duration": 123.457,
+        "first_token": 21.75,
         "status": "ok",
         "errorCode": None,
         "attempts": 1,
         "overhead_us": 78.9,
         "input_tokens": 12,
         "output_tokens": 3,
+        "cached_tokens": None,
+        "reasoning_tokens": None,
+        "cost_usd": pytest.approx((12 * 0.4 + 3 * 1.6) / 1e6),
+        "cost_from": "profile",
+        "finish_reason": "stop",
+        "response_id": "r1",
+        "request": {"temperature": 0.0},
         "attributes": {
             "task": "qa",
             "module": "",
@@ -87,7 +134,8 @@ def test_a_call_that_fell_back_shows_every_attempt_and_ends_well():
     assert (first["attempt"], first["provider"], first["model"]) == (1, "lmstudio", "auto")
     assert (first["status"], first["errorCode"], first["message"]) == ("error", "transport", "connection refused")
     assert first["duration"] == 2.346
-    assert (second["attempt"], second["status"]) == (2, "ok")
+    assert (first["server"], first["fallback_from"]) == ("127.0.0.1:1234", None)
+    assert (second["attempt"], second["status"], second["fallback_from"]) == (2, "ok", "lmstudio/auto")
     assert (call["provider"], call["status"], call["errorCode"], call["attempts"]) == ("openai", "ok", None, 2)
 
 
@@ -115,6 +163,20 @@ def test_the_time_is_utc_with_milliseconds():
 def test_every_failure_is_a_code(failure):
     attempt, call = records(event(Attempt(LOCAL, 1.0, failure=failure)))
     assert attempt["errorCode"] == call["errorCode"] == failure.value
+
+
+def test_a_local_answer_costs_nothing_and_says_so():
+    local = Attempt(LOCAL, 5.0, answered="gpt-4o")
+    *_, call = records(event(local))
+    assert (call["cost_usd"], call["cost_from"]) == (0.0, "local")
+
+
+def test_a_price_that_nobody_knows_is_none():
+    unpriced = {"openai": Profile("openai", "openai", "https://llm.example")}
+    *_, call = records(event(ANSWERED, profiles=unpriced))
+    assert (call["cost_usd"], call["cost_from"]) == (None, None)
+    *_, failed = records(event(REFUSED))
+    assert (failed["cost_usd"], failed["cost_from"]) == (None, None)
 
 
 TEXTS = st.text(max_size=20)

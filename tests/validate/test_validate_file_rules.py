@@ -203,7 +203,12 @@ def test_a_value_that_may_be_a_secret_is_not_shown(told):
         ("provider/ollama.yaml", PROFILE.replace("mine", "ollama"), "ollama.yaml is read instead", "header and its id"),
         ("routing/local_first.yaml", POLICY, "local_first.yaml is read instead", "give it another name"),
         ("providers/mine.yaml", PROFILE, "'providers' is no group", "did you mean 'provider'?"),
-        ("stuff/mine.yaml", "a: 1\n", "'stuff' is no group", "provider, routing, task, adapter, experiment"),
+        (
+            "stuff/mine.yaml",
+            "a: 1\n",
+            "'stuff' is no group",
+            "provider, routing, task, adapter, telemetry, health, experiment",
+        ),
         ("config.yaml", "seed: 1\n", "never read", "+experiment=NAME"),
     ],
 )

@@ -44,13 +44,16 @@ def command_lines(conf, *unsound):
     return [" ".join(choice.overrides) for choice in sample(files, {file for file in files if file.name in unsound})]
 
 
+DEFAULTS = {"routing=local_first", "task=sentiment", "adapter=auto", "telemetry=local", "health=watch"}
+
+
 def test_the_defaults_each_other_option_and_each_experiment(conf):
-    options = {f"{group}={file.stem}" for group in ("provider", "routing", "task", "adapter")
+    options = {f"{group}={file.stem}" for group in ("provider", "routing", "task", "adapter", "telemetry", "health")
                for file in (conf / group).glob("*.yaml")}  # fmt: skip
     lines = command_lines(conf)
     assert lines[0] == ""
     assert lines[-1] == "+experiment=ab"
-    assert sorted(lines[1:-1]) == sorted(options - {"routing=local_first", "task=sentiment", "adapter=auto"})
+    assert sorted(lines[1:-1]) == sorted(options - DEFAULTS)
 
 
 def test_a_broken_option_is_left_out(conf):
@@ -75,7 +78,7 @@ def test_there_is_no_composing_without_the_root_or_a_whole_group(conf):
 def test_files_that_a_command_line_may_mean(conf):
     (conf / "experiment" / "b.yaml").write_text("defaults:\n  - override /task: qa\n", encoding="utf-8")
     meant = mentioned(discover([conf]), ["provider=[vllm,lmstudio]", "+experiment=b"])
-    names = {"config", "vllm", "lmstudio", "b", "qa", "local_first", "sentiment", "auto"}
+    names = {"config", "vllm", "lmstudio", "b", "qa", "local_first", "sentiment", "auto", "local", "watch"}
     assert {file.name for file in meant} == names
 
 

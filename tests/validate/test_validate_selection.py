@@ -39,7 +39,7 @@ def test_everything_of_ours_is_clean_and_counted():
 def test_one_command_line_and_the_files_that_take_part(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     report = check("provider=openai", "task=ask")
-    assert report.checked == {"files": 5, "compositions": 1}
+    assert report.checked == {"files": 7, "compositions": 1}
     assert [(f.code, f.severity, f.overrides) for f in report.diagnostics] == [
         ("LMR101", Severity.ERROR, ("provider=openai", "task=ask")),
         ("LMR401", Severity.WARNING, ("provider=openai", "task=ask")),
@@ -146,7 +146,7 @@ def test_every_job_of_a_sweep_and_each_finding_once(overlay):
     report = check("provider=embedded,vllm", "routing=mine,local_first", multirun=True)
     found = [finding for finding in report.diagnostics if finding.code == "LMR309"]
     assert [finding.overrides for finding in found] == [("provider=embedded", "routing=mine")]
-    assert report.checked == {"files": 7, "compositions": 4}
+    assert report.checked == {"files": 9, "compositions": 4}
 
 
 def test_a_sweep_that_cannot_be_expanded():

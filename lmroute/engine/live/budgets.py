@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lmroute.routing.budget import charge, exhausted, window
 from lmroute.telemetry.ledger import STALE_S
+from lmroute.telemetry.prices import charged, price_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,14 +47,18 @@ class Budgets:
         """Names of the budgets that are used up at the moment."""
         return frozenset(budget.name for budget in self._budgets if self._is_spent(budget))
 
-    def charge(self, provider: str, usage: Usage) -> bool:
-        """Count what an answer cost; whether there was a budget to count it for."""
+    def charge(self, provider: str, model: str, usage: Usage) -> bool:
+        """Count what an answer cost, the dollars as its record has them; whether there was a budget to count it for."""
         drawn = self._drawn.get(provider)
         if not drawn:
             return False
-        cost = charge(usage.input_tokens, usage.output_tokens, self._providers[provider].cost)
+        price = price_of(self._providers[provider], model)
+        cost = charge(usage.input_tokens, usage.output_tokens, price.cost)
+        usd = charged(price, usage.input_tokens, usage.output_tokens, usage.cached_tokens)
         for budget in drawn:
-            self._ledger.add(budget.name, self._window(budget), cost.spent.tokens, cost.spent.usd)
+            self._ledger.add(
+                budget.name, self._window(budget), cost.spent.tokens, cost.spent.usd if usd is None else usd
+            )
         if cost.note and (provider, cost.note) not in self._noted:
             self._noted.add((provider, cost.note))
             _log.warning("budgets: %s: %s", provider, cost.note)
@@ -76,6 +81,6 @@ class NoBudgets:
         """None."""
         return frozenset()
 
-    def charge(self, provider: str, usage: Usage) -> bool:  # noqa: ARG002
+    def charge(self, provider: str, model: str, usage: Usage) -> bool:  # noqa: ARG002
         """There is nothing to count it for."""
         return False

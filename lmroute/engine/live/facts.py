@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from lmroute.config import paths
 from lmroute.engine.live.budgets import Budgets, NoBudgets
@@ -19,6 +20,8 @@ from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.live.pins import Pins
 from lmroute.engine.live.slots import Slots
 from lmroute.engine.live.turns import Turn
+from lmroute.health.monitor import Monitor
+from lmroute.health.sharing import Shared
 from lmroute.model import Candidate, Facts
 from lmroute.routing.breaker import THROTTLED, Breaker
 from lmroute.routing.quota import RetryQuota
@@ -27,7 +30,7 @@ from lmroute.telemetry.ledger import Ledger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lmroute.model import Failure, Profile
+    from lmroute.model import Failure, Profile, Stack
     from lmroute.routing.policy import CompiledPolicy
     from lmroute.telemetry.events import Usage
 
@@ -45,11 +48,15 @@ class Live:
     Args:
         learnt: what the children learn from their servers.
         ledger: where budgets are kept; by default in the user's own state folder, and only if there are budgets.
+        health: watches the servers beside the calls, and learns from them; nobody does by default.
     """
 
-    def __init__(self, learnt: Learnt | None = None, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self, learnt: Learnt | None = None, ledger: Ledger | None = None, health: Monitor | None = None
+    ) -> None:
         self.learnt = learnt or Learnt()
         self.pins = Pins()
+        self.health = health
         self._given_ledger = ledger
         self._run = os.urandom(6).hex()
         self._lock = threading.RLock()  # a garbage-collected stream may report while its thread is in here
@@ -63,7 +70,21 @@ class Live:
         self._is_stale, self._holds_until = True, 0.0
         self._stated: dict[str, int | None] = {}
         self._told: object = None
+        self._asked_for: dict[str, tuple[Candidate, ...]] = {}
+        self._unusable: Mapping[str, str] = {}
+        self._health_epoch = -1
         self._facts = Facts(load=_Load(self._slots, self._breakers), latency_ms=MappingProxyType(self._latency_ms))
+
+    @classmethod
+    def of(cls, stack: Stack) -> Self:
+        """The facts of a configuration, with the watch that it asks for."""
+        if not stack.health.watch:
+            return cls()
+        shared = Shared(paths.user_state_dir() / "health") if stack.health.share else None
+        monitor = Monitor((), stack.health, results=shared)
+        live = cls(health=monitor)
+        weakref.finalize(live, monitor.close)  # who forgets an LM has no use for its threads
+        return live
 
     def adopt(self, policy: CompiledPolicy) -> None:
         """Go by this policy from now on: by its budgets, and without pins to candidates that it does not have."""
@@ -71,6 +92,10 @@ class Live:
         self._stated = {name: profile.context_window for name, profile in profiles.items()}
         self._budgets = Budgets(source, profiles, self._ledger, self._run) if source.budgets else NoBudgets()
         self.pins.keep({rule.name: {option.candidate for option in rule.options} for rule in policy.rules if rule.pin})
+        options = {option.candidate for rule in policy.rules for option in rule.options}
+        self._asked_for = {name: tuple(sorted(c for c in options if c.provider == name)) for name in profiles}
+        if self.health is not None:
+            self.health.adopt(profiles[name] for name in policy.providers_in_use())
         self._is_stale = True
 
     @cached_property
@@ -81,7 +106,9 @@ class Live:
         """The facts as they are. The same object for as long as nothing changed."""
         if now >= self._forgets_at:
             self._forget_latencies(now)
-        learnt = self.learnt
+        learnt, health = self.learnt, self.health
+        if health is not None and health.epoch != self._health_epoch:
+            self._hear(health, now)
         if self._is_stale or now >= self._holds_until or self._told != (learnt.windows, learnt.stale_at):
             self._refresh(now)
         return self._facts
@@ -99,6 +126,8 @@ class Live:
 
     def turn(self, candidate: Candidate, profile: Profile, tokens: int = 0) -> Turn:
         """A turn at a candidate, still to be waited for, for a call that may take so much of the context window."""
+        if self.health is not None:
+            self.health.start()  # who is never called needs no watch
         return Turn(self._slots, self.learnt, candidate, profile, tokens)
 
     def next_try(self, candidate: Candidate, now: float) -> float:
@@ -116,6 +145,8 @@ class Live:
             self._is_stale = True
         if candidate.provider in self._quotas:
             self._quotas[candidate.provider].succeeded(paid)
+        if self.health is not None:
+            self.health.answered(candidate.provider, now - since)
         latest = (now - since) * 1000
         with self._lock:
             known = self._latency_ms.get(candidate, latest)
@@ -124,10 +155,24 @@ class Live:
             self._forgets_at = min(self._forgets_at, now + _REMEMBERED_S)
 
     def failed(
-        self, candidate: Candidate, failure: Failure, now: float, *, since: float, retry_after: float | None
+        self,
+        candidate: Candidate,
+        failure: Failure,
+        now: float,
+        *,
+        since: float,
+        retry_after: float | None,
+        message: str = "",
     ) -> None:
-        """The call that began at ``since`` failed. ``retry_after``: seconds that the server asked to be left alone."""
+        """The call that began at ``since`` failed.
+
+        Args:
+            retry_after: seconds that the server asked to be left alone.
+            message: one line without secrets.
+        """
         self._breaker(candidate).failed(failure, now, since=since, retry_after=retry_after)
+        if self.health is not None:
+            self.health.failed(candidate.provider, failure, retry_after, message)
         self._is_stale = True
 
     def cancelled(self, candidate: Candidate, since: float) -> None:
@@ -135,14 +180,29 @@ class Live:
         self._breaker(candidate).cancelled(since)
         self._is_stale = True
 
-    def charge(self, provider: str, usage: Usage) -> None:
-        """Count an answer's tokens for the budgets that the provider draws on."""
-        if self._budgets.charge(provider, usage):
+    def charge(self, provider: str, model: str, usage: Usage) -> None:
+        """Count an answer's tokens for the budgets that the provider draws on. ``model``: as in ``price_of``."""
+        if self._budgets.charge(provider, model, usage):
             self._is_stale = True
 
     def frozen(self) -> tuple[dict[Candidate, int], dict[Candidate, float]]:
         """The load and the latencies of this moment."""
         return dict(self._facts.load), dict(self._latency_ms)
+
+    def close(self) -> None:
+        """Stop watching the servers, until the next call."""
+        if self.health is not None:
+            self.health.close()
+
+    def _hear(self, health: Monitor, now: float) -> None:
+        """Take over what the watch found out. Who is back may be tried at once, whatever calls found before."""
+        self._health_epoch = health.epoch  # first: what changes meanwhile is heard next time
+        unusable = health.unusable()
+        for provider in self._unusable.keys() - unusable.keys():
+            for candidate in self._asked_for.get(provider, ()):
+                self._breaker(candidate).may_be_back(now)
+        self._unusable = unusable
+        self._is_stale = True
 
     def _breaker(self, candidate: Candidate) -> Breaker:
         return self._breakers.get(candidate) or self._breakers.setdefault(candidate, Breaker())
@@ -158,7 +218,7 @@ class Live:
         with self._lock:
             self._is_stale = False  # first: what changes meanwhile has to be looked at once more
             holds = now + self._budgets.stale_s
-            out: dict[Candidate, str] = {}
+            out = {c: reason for name, reason in self._unusable.items() for c in self._asked_for.get(name, ())}
             throttled: dict[Candidate, str] = {}
             for candidate, breaker in list(self._breakers.items()):
                 if reason := breaker.is_open(now):
