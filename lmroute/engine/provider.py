@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from lmroute.engine.request.attributes import estimate_tokens
 from lmroute.engine.shaping import spelled
 from lmroute.engine.trace import noted
 from lmroute.engine.verdicts import ModelSubstitutedError, PromptTooLongError, advised, classify, refine
+from lmroute.logs import logger
 from lmroute.model import AUTO, Failure, Profile
 from lmroute.providers import dialing, lmstudio
 from lmroute.providers.catalog import TYPES, Dialect
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lmroute.engine.live.learnt import Learnt
     from lmroute.engine.stock import Target
 
-_log = logging.getLogger("lmroute.engine")
+_log = logger("lmroute.engine")
 
 _SAYS_NOTHING_OF_THE_SERVER = frozenset(
     {

@@ -12,9 +12,9 @@ from lmroute.engine.adapters import adapter_for
 from lmroute.engine.live import Live
 from lmroute.engine.provider import Providers
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
+from lmroute.engine.sinks import sink_of
 from lmroute.health.status import Status
 from lmroute.model import Stack
-from lmroute.telemetry.sink import NoSink, SafeSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,15 +38,17 @@ def build(
 
     Args:
         cfg: a ``Stack``, or a composed configuration as ``@hydra.main`` hands it over.
-        sink: where call records go, e.g. ``JsonlSink(path)``; nowhere by default.
+        sink: where call records go beside what the configuration says, e.g. ``JsonlSink(path)``. One of your own is
+            written to by a thread of its own, so that it may be slow; ``lm.engine.close()`` waits for it.
         on_fetch: told the progress when the embedded model's weights have to be fetched.
         lm_kwargs: request defaults as ``dspy.LM`` takes them (``temperature``, ``max_tokens``, ``cache`` ...).
 
     Raises:
         ConfigError: the configuration is wrong; it holds every finding.
+        MissingExtra, SecretError: spans are asked for, and OpenTelemetry is not installed, or there is no token.
     """
     stack = cfg if isinstance(cfg, Stack) else validate.read(cfg)
-    live, safe = Live.of(stack), SafeSink.of(sink or NoSink())  # one for both, so that a failure is said once
+    live, safe = Live.of(stack), sink_of(stack, sink)  # one for both, so that a failure is said once
     made = Providers(live.learnt, on_fetch)
     engine = RoutingEngine.of(stack, live, made, safe)
     async_engine = AsyncRoutingEngine.of(stack, live, made, safe)

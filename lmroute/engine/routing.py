@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lmroute.engine.live import Live
     from lmroute.model import Stack
     from lmroute.routing.policy import CompiledPolicy, CompiledRule
-    from lmroute.telemetry.sink import Sink
+    from lmroute.telemetry.sink import SafeSink
 
 _LIVE_ORDERS = frozenset({Order.LATENCY, Order.LOAD})
 
@@ -38,14 +38,14 @@ class Routing:
     name: str
     children: Mapping[str, Any]
     live: Live
-    sink: Sink
+    sink: SafeSink
     vocabulary: Vocabulary
     draws_lots: bool
     pinned: frozenset[str]
     looking: frozenset[str]
 
     @classmethod
-    def of(cls, stack: Stack, children: Mapping[str, Any], live: Live, sink: Sink) -> Routing:
+    def of(cls, stack: Stack, children: Mapping[str, Any], live: Live, sink: SafeSink) -> Routing:
         """The routing of a stack over these children."""
         policy = compile_policy(stack.policy, stack.providers, stack.seed)
         looking = {rule.name for rule in policy.rules if _is_looking(rule)}

@@ -25,6 +25,7 @@ from lmroute.engine.refusals import guard
 from lmroute.engine.request import scope as scopes
 from lmroute.engine.request.attributes import ambient
 from lmroute.engine.routing import Routing
+from lmroute.engine.sinks import sink_of
 from lmroute.engine.supports import Supports
 from lmroute.routing.decide import decide
 from lmroute.telemetry.sink import NoSink, SafeSink
@@ -175,7 +176,7 @@ class _Engine:
 
         stack = validate.read(state["document"])
         live = Live.of(stack)
-        return cls.of(stack, live, Providers(live.learnt))
+        return cls.of(stack, live, Providers(live.learnt), sink_of(stack))
 
 
 class RoutingEngine(_Engine):
@@ -234,11 +235,12 @@ class RoutingEngine(_Engine):
                     return
 
     def close(self) -> None:
-        """Close the children's connections, let go of an embedded server, and stop watching the servers."""
+        """Close connections and sinks, let go of an embedded server, and stop watching the servers."""
         self.routing.live.close()
         for child in self._every_child():
             if hasattr(child, "close"):  # DSPy's contract asks an engine for no more than complete and stream
                 child.close()
+        self.routing.sink.close()
 
 
 class AsyncRoutingEngine(_Engine):

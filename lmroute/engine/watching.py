@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -11,6 +10,7 @@ from lmroute.config import paths
 from lmroute.engine.identity import stack_name
 from lmroute.engine.routing_engine import RoutingEngine
 from lmroute.errors import LmrouteError
+from lmroute.logs import logger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     _State: TypeAlias = dict[Path, tuple[int, int]]
 
-_log = logging.getLogger("lmroute.engine")
+_log = logger("lmroute.engine")
 
 
 def watch(lm: dspy.LM, *, every_s: float = 1.0, may_weaken: bool = False) -> Watch:

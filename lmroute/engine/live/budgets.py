@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING
 
+from lmroute.logs import logger
 from lmroute.routing.budget import charge, exhausted, window
 from lmroute.telemetry.ledger import STALE_S
 from lmroute.telemetry.prices import charged, price_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lmroute.telemetry.events import Usage
     from lmroute.telemetry.ledger import Ledger
 
-_log = logging.getLogger("lmroute.engine")
+_log = logger("lmroute.engine")
 
 
 class Budgets:
