@@ -70,7 +70,8 @@ def stub() -> Iterator[str]:
 
 def contenders(url: str, folder: Path) -> Calls:
     """The calls to compare, by name."""
-    stack = validate.load(["provider=vllm", f"providers.vllm.endpoint={url}", "providers.vllm.models=[stub]"])
+    server = [f"providers.vllm.endpoint={url}", "providers.vllm.models=[stub]"]
+    stack = validate.load(["provider=vllm", "telemetry=off", *server])  # to a file of its own instead
     routed = lmroute.build(stack, sink=JsonlSink(folder / "calls.jsonl"), cache=False)
     children = routed.engine.children
     options: dict[str, Any] = {"num_retries": 0, "cache": False}

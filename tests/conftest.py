@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import tempfile
 from functools import wraps
 from pathlib import Path
 from typing import Protocol
@@ -48,6 +49,12 @@ def _untraced(function):
 def pytest_collection_finish():
     """What was imported and collected stays; looking it over for garbage again and again took a tenth of the time."""
     gc.freeze()
+
+
+# Of the person who runs the tests nothing is read and nothing written, by fixtures that outlive a test neither.
+_HOME = tempfile.TemporaryDirectory(prefix="lmroute-tests-", ignore_cleanup_errors=True)
+os.environ["LMROUTE_CONFIG_HOME"] = str(Path(_HOME.name) / "nobody")
+os.environ["LMROUTE_STATE_HOME"] = str(Path(_HOME.name) / "state")
 
 
 class Overlay(Protocol):

@@ -116,14 +116,14 @@ class LogicalCall:
 
     def succeeded(self, attempt: Try, response: Response) -> Response:
         """Note that an attempt succeeded; the response with the trace in its ``provider_data``."""
-        self._recording.answered(response)
+        self._recording.answered(response, self._choice.profile(attempt.candidate))
         attempt.degraded += notes_of(response)
         self._answered(attempt, response.model)
         return traced(response, self.trace())
 
     def streamed(self, attempt: Try, answered: str | None, end: Any) -> Any:
         """``succeeded`` for a stream: its end event with the trace."""
-        self._recording.streamed(end)
+        self._recording.streamed(end, self._choice.profile(attempt.candidate))
         attempt.degraded += notes_of(end)
         self._answered(attempt, answered or attempt.candidate.model)
         return traced(end, self.trace())

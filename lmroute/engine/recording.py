@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from lmroute.providers.catalog import TYPES, Dialect
 from lmroute.telemetry.events import CallEvent, Usage, records
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from lmroute.engine.choice import Choice
     from lmroute.engine.routing import Routing
-    from lmroute.model import Attempt
+    from lmroute.model import Attempt, Profile
 
 _SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "seed", "frequency_penalty", "presence_penalty")
 """What a record keeps of a request's configuration: numbers, and nothing that a person wrote."""
@@ -38,9 +39,9 @@ class Recording:
         self._answer: list[dict[str, Any]] = []
         self._streamed: list[str] = []
 
-    def answered(self, response: Response) -> None:
-        """A whole answer."""
-        self._usage = usage_of(response.usage)
+    def answered(self, response: Response, profile: Profile) -> None:
+        """A whole answer of this provider."""
+        self._usage = usage_of(response.usage, TYPES[profile.type].dialect)
         self._ended = {"finish_reason": response.finish_reason, "response_id": response.id}
         if self._captures:
             self._answer = [_message(response.message)]
@@ -54,9 +55,9 @@ class Recording:
         if self._captures and event.type == "delta" and event.delta.type == "text":
             self._streamed.append(event.delta.text)
 
-    def streamed(self, end: Any) -> None:
-        """The event that a stream ends with."""
-        self._usage = usage_of(end.usage)
+    def streamed(self, end: Any, profile: Profile) -> None:
+        """The event that a stream of this provider ends with."""
+        self._usage = usage_of(end.usage, TYPES[profile.type].dialect)
         self._ended["finish_reason"] = end.finish_reason
 
     @property
@@ -106,11 +107,21 @@ class Recording:
         return {"prompt": [*system, *map(_message, request.messages)], "answer": said}
 
 
-def usage_of(told: Any) -> Usage:
-    """The tokens that an answer tells, which may be none."""
+def usage_of(told: Any, dialect: Dialect) -> Usage:
+    """The tokens that an answer tells, which may be none.
+
+    lm15 hands on what a vendor counts. Here ``input_tokens`` are all of the prompt, and ``output_tokens`` all that was
+    put out: Anthropic leaves out what its cache holds, Gemini and xAI what the model thought.
+    """
     if told is None:
         return Usage()
-    return Usage(told.input_tokens, told.output_tokens, told.cache_read_tokens, told.reasoning_tokens)
+    read, out, thought = told.input_tokens, told.output_tokens, told.reasoning_tokens
+    cached, written = told.cache_read_tokens, told.cache_write_tokens
+    if dialect is Dialect.ANTHROPIC and read is not None:
+        read += (cached or 0) + (written or 0)
+    if thought and None not in (read, out) and told.total_tokens == read + out + thought:
+        out += thought
+    return Usage(read, out, cached, thought, written)
 
 
 def _settings(request: Request) -> dict[str, Any]:

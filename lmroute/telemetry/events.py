@@ -61,12 +61,18 @@ def run_id() -> str:
 
 @dataclass(slots=True)  # not frozen: that would double the cost of making one, at every call
 class Usage:
-    """Tokens as the server reports them; ``None`` where it does not."""
+    """Tokens as the server reports them; ``None`` where it does not.
+
+    Attributes:
+        input_tokens: of the whole prompt, with those read from a cache (``cached``) or put there (``written``).
+        output_tokens: of the whole answer, with those of ``reasoning``.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    written_tokens: int | None = None
 
 
 @dataclass(slots=True)  # not frozen either
@@ -165,6 +171,7 @@ def _call(event: CallEvent) -> dict[str, Any]:
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cached_tokens": usage.cached_tokens,
+        "written_tokens": usage.written_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
         **_cost(event),
         "finish_reason": event.finish_reason,
@@ -209,7 +216,7 @@ def _cost(event: CallEvent) -> dict[str, Any]:
         return {"cost_usd": None, "cost_from": None}
     asked, usage = served.candidate.model, event.usage
     price = prices.price_of(profile, served.answered if asked == AUTO else asked)
-    usd = prices.charged(price, usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+    usd = prices.charged(price, usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.written_tokens)
     return {"cost_usd": usd, "cost_from": price.source}
 
 
@@ -219,24 +226,21 @@ def _rounded(ms: float | None) -> float | None:
 
 def _facts(event: CallEvent) -> dict[str, Any]:
     facts = event.facts
-    return _stated(
-        out=_by_candidate(facts.out),
-        throttled=_by_candidate(facts.throttled),
-        windows=_by_candidate(facts.windows),
-        spent=sorted(facts.spent),
-        pins={rule: str(candidate) for rule, candidate in facts.pins.items()},
-        load=_by_candidate(event.load),
-        latency_ms=_by_candidate(event.latency_ms),
-    )
+    told = {name: known for name in ("out", "throttled", "windows") if (known := getattr(facts, name))}
+    told |= {name: known for name in ("load", "latency_ms") if (known := getattr(event, name))}
+    stated: dict[str, Any] = {
+        name: {str(candidate): value for candidate, value in known.items()} for name, known in told.items()
+    }
+    if facts.spent:
+        stated["spent"] = sorted(facts.spent)
+    if facts.pins:
+        stated["pins"] = {rule: str(candidate) for rule, candidate in facts.pins.items()}
+    return stated
 
 
 def _stated(**values: Any) -> dict[str, Any]:
     """Those that say something."""
     return {name: value for name, value in values.items() if value}
-
-
-def _by_candidate(values: Mapping[Candidate, Any]) -> dict[str, Any]:
-    return {str(candidate): value for candidate, value in values.items()}
 
 
 def _considered(considered: Considered) -> dict[str, str]:
@@ -281,7 +285,7 @@ def _attributes(attributes: Attributes) -> dict[str, Any]:
         "stream": attributes.stream,
         **_stated(
             predictor=attributes.predictor,
-            own={name: sorted(v) if isinstance(v, frozenset) else v for name, v in attributes.own.items()},
+            own=attributes.own and {n: sorted(v) if isinstance(v, frozenset) else v for n, v in attributes.own.items()},
             use=attributes.use,
             lot=attributes.lot,
         ),

@@ -10,12 +10,12 @@ from dspy import lm15
 import lmroute
 from lmroute.engine.live import Live
 from lmroute.engine.live.learnt import Learnt
-from lmroute.model import Budget, Candidate, Cost, Order, Period, Rule, Selector, Traits
+from lmroute.model import Budget, Candidate, Cost, Locality, Order, Period, Rule, Selector, Traits
 from lmroute.providers.inventory import ListedModel
 from lmroute.routing.breaker import STREAK
 from lmroute.routing.quota import CAPACITY, THROTTLED_COST
-from lmroute.telemetry.recorded import facts_from
 from lmroute.telemetry.ledger import Ledger
+from lmroute.telemetry.recorded import facts_from
 
 GONE = lm15.TransportError("gone")
 A, B = Candidate("a", "m"), Candidate("b", "m")
@@ -369,10 +369,10 @@ class TestBudgets:
     def limited(self, mode, make, tmp_path):
         """An engine over a ledger of the test's own: ``limited(Budget(...)) -> engine, sink``."""
 
-        def build(*budgets, ledger=None, **fields):
+        def build(*budgets, ledger=None, answers="answering", **fields):
             stack = make.stack(make.profile("a", **fields), make.profile("b"), policy={"budgets": budgets})
             live = Live(ledger=ledger or Ledger(tmp_path / "budgets.sqlite"))
-            children = {name: mode.child(f"from {name}") for name in "ab"}  # each answer: 3 tokens in, 2 out
+            children = {name: mode.child(f"from {name}", model=answers) for name in "ab"}  # answers: 3 tokens in, 2 out
             return mode.router(stack, children, sink=(sink := make.sink()), live=live), sink
 
         return build
@@ -387,6 +387,14 @@ class TestBudgets:
         budget = Budget("money", Period.RUN, Traits(providers=frozenset("a")), usd=10.0)
         engine, _ = limited(budget, cost=Cost(input_per_mtok=1e6, output_per_mtok=1e6))
         assert [mode.complete(engine, make.ask()).text for _ in range(3)] == ["from a", "from a", "from b"]
+
+    @pytest.mark.parametrize("models", [("gpt-4.1-mini",), ("auto",)])
+    def test_money_counts_by_litellms_list_where_the_profile_states_no_price(self, mode, make, limited, models):
+        budget = Budget("money", Period.RUN, Traits(providers=frozenset("a")), usd=8e-6)  # an answer costs 4.4e-6
+        cloud = {"type": "openai", "endpoint": None, "locality": Locality.CLOUD, "models": models}
+        engine, sink = limited(budget, answers="gpt-4.1-mini", **cloud)
+        assert [mode.complete(engine, make.ask()).text for _ in range(3)] == ["from a", "from a", "from b"]
+        assert [line["cost_usd"] for line in sink.lines if line["kind"] == "call"] == pytest.approx([4.4e-6, 4.4e-6, 0])
 
     def test_streams_count_too(self, mode, make, limited):
         engine, _ = limited(Budget("small", Period.RUN, Traits(providers=frozenset("a")), tokens=5))

@@ -11,9 +11,12 @@ from urllib.parse import quote
 import pytest
 from dspy import lm15
 
+from lmroute.engine.recording import usage_of
 from lmroute.engine.resolver import build
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
 from lmroute.model import Budget, Capabilities, JsonMode, Period, Selector, Telemetry
+from lmroute.providers.catalog import Dialect
+from lmroute.telemetry.events import Usage
 from lmroute.telemetry.sink import JsonlSink
 
 NOT_OURS = "(the library's own words; not recorded)"
@@ -263,7 +266,7 @@ def test_nobody_else_keeps_any_of_it(mode, make, route, stream):
     engine, _, sink = route(a="the answer")
     (mode.stream if stream else mode.complete)(engine, make.ask("the question", system="be brief"))
     written = json.dumps(sink.lines)
-    assert not any(word in written for word in ("question", "answer\"", "brief", "content\": {"))
+    assert not any(word in written for word in ("question", 'answer"', "brief", 'content": {'))
 
 
 def test_a_stream_that_is_given_up_keeps_what_was_seen_of_it(mode, make, route):
@@ -288,3 +291,23 @@ def test_a_record_tells_how_the_answer_ended_and_what_was_asked_for(mode, make, 
     if stream:
         assert 0 <= second["first_token"] <= second["duration"]
     assert call["run"] == first["run"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "told", "counted"),
+    [
+        (Dialect.OPENAI_CHAT, {"cache_read_tokens": 60, "reasoning_tokens": 7, "total_tokens": 120}, (100, 20)),
+        (Dialect.OPENAI_CHAT, {"reasoning_tokens": 7, "total_tokens": 127}, (100, 27)),  # xAI
+        (Dialect.GEMINI, {"reasoning_tokens": 7, "total_tokens": 127}, (100, 27)),
+        (Dialect.ANTHROPIC, {"cache_read_tokens": 60, "cache_write_tokens": 5}, (165, 20)),
+        (Dialect.LITELLM, {"cache_read_tokens": 60, "total_tokens": 120}, (100, 20)),
+    ],
+)
+def test_tokens_are_counted_alike_whatever_a_vendor_leaves_out(dialect, told, counted):
+    usage = usage_of(lm15.Usage(input_tokens=100, output_tokens=20, **told), dialect)
+    assert (usage.input_tokens, usage.output_tokens) == counted
+    assert usage.cached_tokens == told.get("cache_read_tokens")
+
+
+def test_tokens_that_were_not_told_stay_unknown():
+    assert usage_of(None, Dialect.ANTHROPIC) == usage_of(lm15.Usage(), Dialect.ANTHROPIC) == Usage()

@@ -33,7 +33,7 @@ COMMON = {
 }  # fmt: skip
 OF_AN_ATTEMPT = COMMON | {"attempt", "asked", "fallback_from", "started", "message", "degraded"}
 OF_A_CALL = COMMON | {
-    "attempts", "overhead_us", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_usd",
+    "attempts", "overhead_us", "input_tokens", "output_tokens", "cached_tokens", "written_tokens", "reasoning_tokens", "cost_usd",
     "cost_from", "finish_reason", "response_id", "request", "attributes", "considered",
 }  # fmt: skip
 PROFILES = {
@@ -108,6 +108,7 @@ def test_a_call_that_was_answered():
         "input_tokens": 12,
         "output_tokens": 3,
         "cached_tokens": None,
+        "written_tokens": None,
         "reasoning_tokens": None,
         "cost_usd": pytest.approx((12 * 0.4 + 3 * 1.6) / 1e6),
         "cost_from": "profile",

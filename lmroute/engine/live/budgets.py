@@ -54,7 +54,7 @@ class Budgets:
             return False
         price = price_of(self._providers[provider], model)
         cost = charge(usage.input_tokens, usage.output_tokens, price.cost)
-        usd = charged(price, usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        usd = charged(price, usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.written_tokens)
         for budget in drawn:
             self._ledger.add(
                 budget.name, self._window(budget), cost.spent.tokens, cost.spent.usd if usd is None else usd
