@@ -18,6 +18,7 @@ FLOORS = {
     "routing": 1,
     "secrets": 1,
     "redact": 1,
+    "logs": 1,
     "validate": 2,
     "lock": 2,
     "scaffold": 2,
@@ -34,6 +35,7 @@ FLOORS = {
 }
 NEIGHBOURS = {
     ("secrets", "redact"),  # a resolved secret is registered with the redactor
+    ("logs", "redact"),  # no log line holds a secret
     ("errors", "diagnostics"),  # ConfigError carries Diagnostics
     ("validate", "lock"),  # what the servers were found to be stands in for asking them
     ("engine", "health"),  # calls go by what the watch found out, and tell it how they ended
@@ -49,7 +51,9 @@ THIRD_PARTIES = {
     "config/resolution": {"omegaconf"},
     "config/launch": {"hydra", "omegaconf"},
     "secrets": {"keyring"},
-    "telemetry": {"opentelemetry", "orjson"},
+    "telemetry": {"orjson"},
+    "telemetry/index": {"filelock"},
+    "telemetry/otel": {"opentelemetry", "requests"},
     "providers": {"httpx", "tenacity", "anyio", "httpcore"},
     "providers/contract": {"jsonschema", "referencing"},
     "providers/embedded": {"xllamacpp", "filelock", "platformdirs"},
@@ -73,8 +77,11 @@ referencing      jsonschema's own way to resolve $ref between our schema files
 jsonschema       in `providers/contract`, what LM Studio answers is held to schemas/lmstudio
 platformdirs     where Windows and macOS keep configuration and caches
 anyio, httpcore  httpx's engine; its network backend is where addresses and deadlines are checked
+opentelemetry    the extra `otlp`: nothing imports that room unless it is configured
+requests         in `telemetry/otel`, what OpenTelemetry's exporter sends with; a session is where proxies are refused
 orjson           a record is written at every call, and json takes ten times as long
-filelock         two processes must not download, start or load the same model at once, nor probe the same server
+filelock         two processes must not download, start or load the same model at once, nor probe the same server,
+                 nor take the same records into one index
 pydantic         DSPy describes output types with it, and hands us its models
 hydra            composes and launches; the rest of `config/` serves `lmroute validate --files-only`, which needs none
 omegaconf        resolves what Hydra composed; `build(cfg)` and `hydra.main` take its type
@@ -82,7 +89,7 @@ httpx, yaml      the emulator's llama.cpp backend is an HTTP client; its scripts
 pytest           `testing/` is fixtures for the tests of other programs; nothing imports that room but pytest
 """
 
-DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml", "ruamel": "ruamel.yaml"}
+DISTRIBUTIONS = {"hydra": "hydra-core", "yaml": "pyyaml", "ruamel": "ruamel.yaml", "opentelemetry": "opentelemetry-sdk"}
 
 
 def modules():

@@ -49,6 +49,8 @@ def resolve(host: str, port: int, timeout: float | None) -> list[str]:
     if isinstance(answer, Exception):
         reason = answer.strerror or answer if isinstance(answer, OSError) else "it is no host name"
         raise httpcore.ConnectError(f"{host} does not resolve: {reason}")
+    if not answer:
+        raise httpcore.ConnectError(f"{host} has no address")
     return answer
 
 

@@ -11,6 +11,7 @@ import httpcore
 if TYPE_CHECKING:
     import ssl
 
+_STATUS_LINE = b"HTTP/"
 _deadline: ContextVar[float | None] = ContextVar("lmroute_deadline", default=None)
 
 
@@ -65,15 +66,21 @@ class _Bounded:
         self.inner = inner
         self.deadline: float | None = None
         self.has_served = self.awaits_answer = False
+        self._speaks_http = True
 
     def heard(self, data: bytes) -> bytes:
         """What was read; the end of the stream is no answer.
 
         Raises:
             HungUp: see there.
+            RemoteProtocolError: what was said before the end was no HTTP; h11 would take it for an answer cut short.
         """
         if data:
+            if not self.has_served:
+                self._speaks_http = data.startswith(_STATUS_LINE[: len(data)])
             self.has_served, self.awaits_answer = True, False
+        elif not self._speaks_http:
+            raise httpcore.RemoteProtocolError("what answers there does not speak HTTP")
         else:
             self.broke("Server disconnected without sending a response.")
         return data

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HungUp", "Patience", "async_pool", "deadline", "pool", "until"]
 
+_PLAIN_WORDS = {ConnectionRefusedError: "connection refused", ConnectionResetError: "connection reset"}
 _SHORTEST_WAIT_S = 0.001
 _MAX_CONNECTIONS = 100
 _KEEPALIVE_S = 4.0  # LM Studio closes idle connections after 5 s; leave first
@@ -87,8 +88,8 @@ def _said_alike() -> Iterator[None]:
         reason: BaseException = error
         while reason.__cause__ is not None:
             reason = reason.__cause__
-        refused = isinstance(reason, ConnectionRefusedError)
-        raise httpcore.ConnectError("connection refused" if refused else str(reason)) from error
+        words = next((words for kind, words in _PLAIN_WORDS.items() if isinstance(reason, kind)), str(reason))
+        raise httpcore.ConnectError(words) from error
 
 
 class GuardedBackend(httpcore.NetworkBackend):

@@ -6,7 +6,7 @@ import json
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpcore
 
@@ -155,9 +155,30 @@ def _capped(chunks: Iterable[bytes]) -> bytes:
     return bytes(body)
 
 
+def _document(body: bytes) -> Any:
+    """A JSON document as RFC 8259 has it between systems, and one that says what it means: UTF-8, without a byte order
+    mark, without NaN, and without two different values under one name, of which every reader takes another.
+
+    Raises:
+        ValueError, RecursionError: it is none.
+    """
+    return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_number)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs) and any(found[name] != value for name, value in pairs):
+        raise ValueError("two values under one name")
+    return found
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
+
+
 def _reply(status: int, body: bytes, headers: dict[str, str]) -> Reply:
     try:
-        return Reply(status, json.loads(body), headers)
+        return Reply(status, _document(body), headers)
     except (ValueError, RecursionError) as error:
         if status not in OK_STATUSES:
             return Reply(status, None, headers)

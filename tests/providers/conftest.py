@@ -19,12 +19,13 @@ DRIPS = 1000
 class RawServer:
     """A server on loopback; each connection gets one answer and is closed.
 
-    ``answer`` is the bytes of every answer, or is called with the connection and yields them piece by piece.
+    ``answer`` is the bytes of every answer, or is called with the connection and yields them piece by piece; it may be
+    set anew between two requests.
     """
 
     def __init__(self, answer, host):
         self.heads = []
-        self._answer = answer if callable(answer) else lambda _connection: [answer]
+        self.answer = answer
         self._listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._listener.settimeout(0.05)
         self.port = self._listener.getsockname()[1]
@@ -52,7 +53,7 @@ class RawServer:
             while len(head.partition(b"\r\n\r\n")[2]) < _length(head) and (part := connection.recv(4096)):
                 head += part  # a body left unread would reset the connection under the answer
             self.heads.append(head)
-            for piece in self._answer(connection):
+            for piece in self.answer(connection) if callable(self.answer) else [self.answer]:
                 if self.stopping.is_set():
                     return
                 connection.sendall(piece)
@@ -63,6 +64,16 @@ class RawServer:
             if self.stopping.wait(PAUSE_S):
                 return
             yield piece
+
+    @property
+    def serving(self):
+        """The threads that run, first the one that accepts connections; each other one has a connection."""
+        return [thread for thread in self._threads if thread.is_alive()]
+
+    @property
+    def connections(self):
+        """How many have not ended yet."""
+        return len(self.serving) - 1
 
     def close(self):
         self.stopping.set()
@@ -82,6 +93,14 @@ def reply(body=b"{}", status="200 OK", *headers):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(data)}", "Connection: close", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
+
+
+@pytest.fixture(scope="session")
+def stage():
+    """A server that stands for the whole session: a test sets its ``answer``. Starting one takes longer than a test."""
+    server = RawServer(b"", "127.0.0.1")
+    yield server
+    server.close()
 
 
 @pytest.fixture

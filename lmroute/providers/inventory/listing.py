@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lmroute.providers.catalog import Dialect
+from lmroute.providers.http import TooLong
 from lmroute.providers.inventory.models import ListedModel, mapping, tokens, word
 from lmroute.redact import one_line
 
@@ -39,12 +40,19 @@ class Listing:
         return [*self.headers, *([] if token is None else [(name, before + token.reveal())])]
 
     def read(self, body: Any) -> list[ListedModel] | None:
-        """The models of an answer; ``None`` when it is no such list."""
+        """The models of an answer; ``None`` when it is no such list.
+
+        Raises:
+            TooLong: see ``named``.
+        """
         entries = body.get(self.key) if isinstance(body, dict) else None
         if not isinstance(entries, list):
             return None
         return [_read(entry, entry[self.name].removeprefix(self.prefix)) for entry in named(entries, self.name)]
 
+
+MOST_MODELS = 10_000
+"""Of one server. OpenRouter lists some hundreds."""
 
 LISTINGS: dict[Dialect, Listing] = {
     Dialect.OPENAI_CHAT: Listing(),
@@ -64,9 +72,16 @@ _WINDOWS = ("max_model_len", "context_length", "max_input_tokens", "inputTokenLi
 
 
 def named(entries: Sequence[Any], name: str) -> Iterator[dict[str, Any]]:
-    """The entries that have a name, which is all that a list needs to tell."""
+    """The entries that have a name, which is all that a list needs to tell.
+
+    Raises:
+        TooLong: there are more than anybody has; reading them takes longer than the whole probe may.
+    """
+    if len(entries) > MOST_MODELS:
+        raise TooLong(f"it lists {len(entries)} models, more than {MOST_MODELS}")
     for entry in entries:
-        if isinstance(entry, dict) and isinstance(entry.get(name), str) and entry[name]:
+        # One that cannot be written cannot be asked for: half a surrogate pair, say.
+        if isinstance(entry, dict) and isinstance(entry.get(name), str) and one_line(entry[name]):
             yield entry
 
 

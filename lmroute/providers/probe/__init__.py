@@ -3,15 +3,16 @@
     result = probe(stack.providers["lmstudio"])
     result.state, result.message, result.fix, result.models
     results = probe_all(stack.providers.values())  # all at once, by id
+    result = await aprobe(stack.providers["lmstudio"])
 
-It asks for the list of models and nothing else, so it costs no tokens and loads nothing. It never raises for what a
-server or a network does: that is the result.
+It asks for the list of models and nothing else, so it costs no tokens and loads nothing, unless it is told to chat. It
+never raises for what a server or a network does: that is the result.
 """
 
 from lmroute.providers.inventory import ListedModel, find
 from lmroute.providers.probe.asking import enumerated, instead_of
 from lmroute.providers.probe.faults import ErrorCode
-from lmroute.providers.probe.probing import Patience, probe, probe_all
+from lmroute.providers.probe.probing import Patience, aprobe, probe, probe_all
 from lmroute.providers.probe.result import ProbeResult
 from lmroute.providers.probe.states import SERVING, Outcome, Phase, State
 
@@ -24,6 +25,7 @@ __all__ = [
     "Phase",
     "ProbeResult",
     "State",
+    "aprobe",
     "enumerated",
     "find",
     "instead_of",

@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lmroute.model import AUTO, Locality
 from lmroute.providers.inventory import (
     NOTHING,
     PUBLIC,
@@ -21,7 +22,7 @@ from lmroute.providers.inventory import (
 from lmroute.providers.lmstudio import tokens
 from lmroute.providers.probe import surroundings
 from lmroute.providers.probe.diagnosis import FAILURES, of_error, of_reply
-from lmroute.providers.probe.faults import ErrorCode, Fault
+from lmroute.providers.probe.faults import KINDS, ErrorCode, Fault
 from lmroute.providers.probe.result import ProbeResult, sick
 from lmroute.providers.probe.states import State
 from lmroute.providers.probe.stopwatch import Stopwatch
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from lmroute.providers.inventory import Line
 
 _SHOWN_MODELS = 5
+_STRANGE = frozenset({State.MISCONFIGURED, State.AUTH, State.DEGRADED})
 _NOBODY_THERE = frozenset({ErrorCode.CONNECTION_REFUSED, ErrorCode.CONNECT_TIMEOUT, ErrorCode.CONNECT_FAILED})
 
 
@@ -71,6 +73,7 @@ def ask(question: Question) -> ProbeResult:
             missing = tuple(name for name in profile.models if find(models, name, profile) is None)
             answer = replace(answer, fault=_model_fault(profile, models, missing) or answer.fault)
             watch.end(failed=bool(missing))
+    answer = replace(answer, fault=answer.fault and _told_apart(answer.fault, question, watch))
     latency_ms, phases, inventory = watch.total_ms, watch.phases(), answer.inventory
     if answer.fault is None:
         return ProbeResult(profile.id, State.HEALTHY, phases=phases, latency_ms=latency_ms, inventory=inventory)
@@ -99,7 +102,7 @@ def _asked(question: Question, watch: Stopwatch) -> _Answer:
         if inventory is None:
             fault = of_reply(reply) or Fault(ErrorCode.UNEXPECTED_SHAPE, "the answer is JSON, but no list of models")
             watch.blame(auth=fault.code is ErrorCode.TOKEN_REFUSED)
-            return _Answer(_with_token_advice(fault, question, reply.status))
+            return _Answer(with_token_advice(fault, question, reply.status))
         if profile.type in PUBLIC:
             watch.skip("auth")
         watch.end()
@@ -128,7 +131,22 @@ def _with_reasons(fault: Fault, question: Question) -> Fault:
     return replace(fault, fix=surroundings.advice(question.profile, question.address, usual))
 
 
-def _with_token_advice(fault: Fault, question: Question, status: int) -> Fault:
+def _told_apart(fault: Fault, question: Question, watch: Stopwatch) -> Fault:
+    """A strange answer from one of several addresses of a name near by, with which: another program may listen there.
+
+    Often it is ``localhost``, with the server at 127.0.0.1 and something else at ::1.
+    """
+    profile = question.profile
+    others = [address for address in watch.addresses if address != watch.answering]
+    near = profile.locality is not Locality.CLOUD
+    if not (near and others and watch.answering and (fault.state or KINDS[fault.code].state) in _STRANGE):
+        return fault
+    instead = f"{others[0]} may be the server's: write that into providers.{profile.id}.endpoint"
+    fix = f"{instead}; else {fault.advice(profile, question.address)}"
+    return replace(fault, message=f"{fault.message} (at {watch.answering})", fix=fix)
+
+
+def with_token_advice(fault: Fault, question: Question, status: int) -> Fault:
     """A refusal of a token, with what is wrong about that one; LM Studio's own words quote a part of it."""
     profile = question.profile
     if fault.code is not ErrorCode.TOKEN_REFUSED:
@@ -151,7 +169,8 @@ def _model_fault(profile: Profile, models: Sequence[ListedModel], missing: Seque
         message = f"no chat model is loaded, and just-in-time loading is off; on disk: {enumerated(idle)}"
         return Fault(ErrorCode.NO_MODELS, message, fix=f"load one: lmroute models load {idle[0]}")
     if not chats:
-        return Fault(ErrorCode.NO_MODELS, "it offers no chat model")
+        wanted = "" if set(missing) == {AUTO} else f", so not {enumerated(missing)}"
+        return Fault(ErrorCode.NO_MODELS, f"it offers no chat model{wanted}")
     return Fault(
         ErrorCode.MODEL_NOT_FOUND,
         f"it does not offer {enumerated(missing)}",

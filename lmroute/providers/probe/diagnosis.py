@@ -47,9 +47,9 @@ _STATUSES = {
     403: ErrorCode.TOKEN_REFUSED,
     404: ErrorCode.NOT_FOUND,
     405: ErrorCode.NOT_FOUND,
-    429: ErrorCode.RATE_LIMITED,
     501: ErrorCode.NOT_FOUND,
-    **dict.fromkeys((408, 425, 500, 502, 503, 504, 529), ErrorCode.SERVER_ERROR),
+    **dict.fromkeys((408, 425, 429), ErrorCode.RATE_LIMITED),  # all three mean: not now, later
+    **dict.fromkeys((500, 502, 503, 504, 529), ErrorCode.SERVER_ERROR),
     **dict.fromkeys(range(300, 400), ErrorCode.REDIRECT_REFUSED),
     **dict.fromkeys(OK_STATUSES, ErrorCode.UNEXPECTED_SHAPE),
 }
@@ -68,6 +68,8 @@ def of_error(error: Exception, phase: str) -> Fault:
     text = describe(error) if isinstance(error, _WIRE) else str(error)
     if code is ErrorCode.CONNECT_FAILED and "refused" in text:
         code = ErrorCode.CONNECTION_REFUSED
+    elif code is ErrorCode.CONNECT_FAILED and "reset" in text:  # so fast that the connection had hardly stood
+        code = ErrorCode.CONNECTION_RESET
     elif code is ErrorCode.TLS_ERROR and _NO_TLS.search(text):
         return Fault(ErrorCode.NO_TLS, "a server answers there, but without TLS")
     elif code is ErrorCode.PROTOCOL_ERROR and _HUNG_UP.search(text):

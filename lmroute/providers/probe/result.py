@@ -25,12 +25,12 @@ class ProbeResult:
         error_code: ``None`` when nothing is wrong.
         message: one redacted line; empty when nothing is wrong.
         fix: what to do about it.
-        phases: of the last try, all six in order.
+        phases: of the last try, all six in order; where a chat was wanted, that is the seventh.
         latency_ms: the last try as a whole; 0 when nothing was sent.
         inventory: what the server has, and what it can be asked.
         missing: configured models that it does not list.
         tries: how often it was asked.
-        retry_after_s: how long a throttling server asks to be left alone.
+        retry_after_s: how long the server asks to be left alone, from the end of the probe; ``None`` when it does not.
     """
 
     provider: str

@@ -39,11 +39,17 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A step of a probe: ``dns``, ``connect``, ``tls``, ``auth``, ``list`` or ``model``. ``ms`` is 0 when skipped."""
+    """A step of a probe: one of ``PHASES``, and ``chat`` where one was wanted.
+
+    Attributes:
+        ms: 0 when skipped.
+        note: what there is to say about it: why no chat was asked, or with which model.
+    """
 
     name: str
     ms: float = 0.0
     outcome: Outcome = Outcome.SKIPPED
+    note: str = ""
 
 
 PHASES = ("dns", "connect", "tls", "auth", "list", "model")

@@ -26,9 +26,15 @@ class Stopwatch:
 
     ``auth`` runs until the status line is there; a server that never sends one is not to blame for its tokens, so that
     failure counts as ``list``.
+
+    Attributes:
+        addresses: those that the name has.
+        answering: the one that a connection stands to; empty before that, and through a proxy.
     """
 
     def __init__(self) -> None:
+        self.addresses: list[str] = []
+        self.answering = ""
         self._done: dict[str, Phase] = {}
         self._running = ""
         self._since = time.perf_counter()
@@ -72,13 +78,16 @@ class Stopwatch:
         if "dns" in self._done:  # a second connection, for what is asked afterwards
             return resolve(host, port, timeout)
         self._running = "dns"
-        found = resolve(host, port, timeout)
+        found = self.addresses = resolve(host, port, timeout)
         self.begin("connect")
         return found
 
-    def trace(self, event: str, _info: Mapping[str, Any]) -> None:
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """See httpcore's ``trace`` extension. Events are called ``part.event.state``."""
-        phase = _TRACED.get(event.partition(".")[2])
+        name = event.partition(".")[2]
+        if name == "connect_tcp.complete":
+            self.answering = str((info["return_value"].get_extra_info("server_addr") or ("",))[0])
+        phase = _TRACED.get(name)
         if phase == "tls":  # through a proxy: what was sent before was for the proxy
             self.end()
             self._done.pop("auth", None)

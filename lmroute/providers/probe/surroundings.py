@@ -24,7 +24,8 @@ _DOOR = "host.docker.internal"
 """What Docker calls the machine that a container runs on; Podman knows it as host.containers.internal."""
 _USUAL_PORTS = {"http": 80, "https": 443}
 _SERVE = "turn on 'Serve on Local Network' in LM Studio's server settings (or: lms server start --bind 0.0.0.0)"
-_LOOK_S = 0.3
+_LOOK_S = 0.05
+"""Loopback answers or refuses at once; this comes on top of a try's deadline."""
 
 
 @dataclass(frozen=True)
