@@ -49,11 +49,12 @@ schemas: $(VENV)/.installed-dev ## schemas/v1/authoring made anew; refused when 
 	@$(BIN)/python tests/schemas/strictness.py
 	@$(BIN)/python -m lmroute.config.authoring
 
-bench: $(VENV)/.installed-dev ## what routing and its decisions cost beside its peers, and a check beside an import of Hydra
+bench: $(VENV)/.installed-dev ## what routing, its decisions and records cost beside their peers, and a check beside an import of Hydra
 	@$(BIN)/python benchmarks/overhead.py
 	@$(BIN)/python benchmarks/decide.py
 	@$(BIN)/python benchmarks/verify.py
 	@$(BIN)/python benchmarks/validate.py
+	@$(BIN)/python benchmarks/telemetry.py
 
 clean: ## remove what make made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* dist

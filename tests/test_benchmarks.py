@@ -100,3 +100,27 @@ def test_no_run_at_all_is_too_few(tmp_path):
     done = run("validate.py", tmp_path, "--runs", "0")
     assert done.returncode == 2
     assert "--runs must be at least 1" in done.stderr
+
+
+@pytest.mark.slow
+def test_writing_and_reading_records_are_shown_beside_their_peers_and_targets(tmp_path):
+    done = run("telemetry.py", tmp_path, "--rounds", "1", "--events", "3000")
+    assert done.returncode == 0, done.stderr
+    ratios = re.findall(r"^(\w+)\b.* takes (\d+\.\d\d)x of logging", done.stdout, re.MULTILINE)
+    assert [name for name, _ in ratios] == ["DailySink", "QueuedSink"]
+    times = re.findall(r"^(\S.*?) +(\d+\.\d) +(\d+\.\d) *(\d+)?$", done.stdout, re.MULTILINE)
+    assert {name: target for name, _, _, target in times if target} == {
+        "DailySink": "10",
+        "QueuedSink, caller's side": "2",
+    }
+    assert all(0 <= float(event) <= float(call) for _, call, event, _ in times)
+    assert re.search(r"^3000 events: ingested in \d+\.\d\d s \(target 0\.07 s\)$", done.stdout, re.MULTILINE)
+    asked = re.findall(r"^(.+?) +\d+\.\d ms, \d+\.\d+x of a scan \(target 300 ms\)$", done.stdout, re.MULTILINE)
+    assert asked == ["usage by provider", "by model, task"]
+
+
+@pytest.mark.slow
+def test_no_event_at_all_is_too_few(tmp_path):
+    done = run("telemetry.py", tmp_path, "--events", "0")
+    assert done.returncode == 2
+    assert "--events must be at least 1" in done.stderr

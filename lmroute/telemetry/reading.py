@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FILE = "calls.jsonl"
 """The file of a run's records, in its folder."""
+LOST = "lost"
+"""The kind of a record that tells of others, which could not be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +43,21 @@ class Reading:
         calls: in the order of the files.
         torn: lines that are no record.
         foreign: how many records of other versions there are, by version.
+        lost: records that were never written, as the files tell.
     """
 
     calls: tuple[Call, ...] = ()
     torn: int = 0
     foreign: dict[str, int] = field(default_factory=dict)
+    lost: int = 0
 
     @property
     def left_out(self) -> str:
         """What could not be used, in words; empty when all could."""
         torn = [f"{_several(self.torn, 'line')} that {_are(self.torn)} no record"] if self.torn else []
         others = [f"{_several(n, 'record')} of version {version}" for version, n in sorted(self.foreign.items())]
-        return ", ".join(torn + others)
+        lost = [f"{_several(self.lost, 'record')} that could not be written"] if self.lost else []
+        return ", ".join(torn + others + lost)
 
 
 def files_in(path: Path) -> list[Path]:
@@ -74,15 +79,17 @@ def read(files: Iterable[Path]) -> Reading:
     """The calls in some files. Raises LmrouteError for a file that cannot be read."""
     calls: list[Call] = []
     foreign: dict[str, int] = {}
-    torn = 0
+    torn = lost = 0
     for file in files:
         records = list(_records(file))
         torn += records.count(None)
         known = [record for record in records if record is not None]
         for version in (record.get("v") for record in known if not _is_ours(record)):
             foreign[_word(version)] = foreign.get(_word(version), 0) + 1
-        calls += _calls([record for record in known if _is_ours(record)])
-    return Reading(tuple(calls), torn, foreign)
+        ours = [record for record in known if _is_ours(record)]
+        lost += sum(record["count"] for record in ours if record.get("kind") == LOST)
+        calls += _calls(ours)
+    return Reading(tuple(calls), torn, foreign, lost)
 
 
 def _records(file: Path) -> Iterator[dict[str, Any] | None]:
@@ -99,8 +106,10 @@ def _record(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    is_one = isinstance(record, dict) and isinstance(record.get("call"), str) and "v" in record
-    return record if is_one else None
+    if not isinstance(record, dict) or "v" not in record:
+        return None
+    is_gap = record.get("kind") == LOST and isinstance(record.get("count"), int)
+    return record if is_gap or (isinstance(record.get("call"), str) and record.get("kind") != LOST) else None
 
 
 def _is_ours(record: dict[str, Any]) -> bool:

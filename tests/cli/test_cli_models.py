@@ -1,8 +1,8 @@
 """``lmroute models``: lists, loads, unloads and downloads, over the real emulator."""
 
 import json
-import re
 import os
+import re
 import signal
 import subprocess
 import sys

@@ -11,6 +11,7 @@ from lmroute.model import Attempt, Attributes, Candidate, Considered, Decision, 
 from lmroute.telemetry.events import CANCELLED, FORMAT_VERSION, CallEvent, Usage, records
 from lmroute.telemetry.reading import FILE, Call, files_in, read
 from lmroute.telemetry.recorded import considered, recorded
+from lmroute.telemetry.sink import JsonlSink
 
 AUTO, FIRST, SECOND = Candidate("lmstudio", "auto"), Candidate("openai", "first"), Candidate("openai", "second")
 
@@ -67,6 +68,23 @@ def test_what_cannot_be_used_is_counted_and_said(tmp_path):
     reading = read([written(tmp_path / FILE, event(Attempt(AUTO, 5.0, answered="m")), tail=tail)])
     assert (len(reading.calls), reading.torn, reading.foreign) == (1, 4, {"7": 2})
     assert reading.left_out == "4 lines that are no record, 2 records of version 7"
+
+
+def test_what_could_not_be_written_is_known_by_what_the_file_tells(tmp_path):
+    (tmp_path / "in the way").touch()
+    sink = JsonlSink(tmp_path / "in the way" / FILE)
+    for _ in range(2):
+        sink.write(records(event()))
+    sink.write(records(event(failing(FIRST))))
+    (tmp_path / "in the way").unlink()
+    sink.write(records(event(call_id="c2")))
+    sink.close()
+    with sink.path.open("a", encoding="utf-8") as file:
+        file.write('{"v": 1, "kind": "lost", "call": "c3", "count": "many"}\n')
+    reading = read([sink.path])
+    assert [call.id for call in reading.calls] == ["c2"]
+    assert (reading.lost, reading.torn) == (4, 1)
+    assert reading.left_out == "1 line that is no record, 4 records that could not be written"
 
 
 def test_nothing_left_out_says_nothing(tmp_path):

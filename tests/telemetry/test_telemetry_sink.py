@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -14,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from lmroute import redact
-from lmroute.telemetry import sink as sink_module
-from lmroute.telemetry.sink import JsonlSink, NoSink
+from lmroute.telemetry import appending
+from lmroute.telemetry.sink import JsonlSink, NoSink, Tee
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +32,7 @@ def sink(tmp_path):
 def lines(sink):
     text = sink.path.read_bytes().decode()
     assert text.endswith("\n")
-    return [json.loads(line) for line in text.splitlines()]
+    return [json.loads(line) for line in text.splitlines() if line]
 
 
 def test_records_become_lines_in_their_order(sink):
@@ -115,7 +116,7 @@ def test_threads_open_it_once(sink, monkeypatch):
         time.sleep(0.05)  # so that another thread comes along meanwhile
         return real(*args)
 
-    monkeypatch.setattr(sink_module.os, "open", slowly)
+    monkeypatch.setattr(appending.os, "open", slowly)
     threads = [threading.Thread(target=sink.write, args=([{}],)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -193,7 +194,8 @@ def test_a_record_that_json_cannot_hold_fails_no_call(sink, caplog, record):
     sink.write([record])
     sink.write([{"fine": True}])
     assert sink.dropped == 1
-    assert lines(sink) == [{"fine": True}]
+    lost, fine = lines(sink)
+    assert (lost["kind"], lost["count"], lost["sink"], fine) == ("lost", 1, "file", {"fine": True})
 
 
 def test_a_record_that_contains_itself_fails_no_call(sink):
@@ -205,19 +207,45 @@ def test_a_record_that_contains_itself_fails_no_call(sink):
 
 def test_a_full_disk_tears_only_what_it_says(sink, monkeypatch, caplog):
     """The system writes what fits and says how much that was."""
-    real, room = os.write, [5, 0, 1000]
+    real, room = os.write, [5, 0, 0, 1000]
 
     def write(fd, data):
         if not (fits := room.pop(0)):
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(fd, data[:fits])
 
-    monkeypatch.setattr(sink_module.os, "write", write)
+    monkeypatch.setattr(appending.os, "write", write)
     for n in range(3):
         sink.write([{"n": n}])
     assert sink.dropped == 2
     assert "No space left" in caplog.text
-    assert sink.path.read_bytes().splitlines() == [b'{"n":', b'{"n":2}']
+    torn, lost, fine = sink.path.read_bytes().splitlines()
+    assert (torn, json.loads(lost)["count"], fine) == (b'{"n":', 2, b'{"n":2}')
+
+
+def test_lines_that_did_get_in_are_not_counted_as_lost(sink, monkeypatch):
+    real, room = os.write, [14, 1000, 1000]
+    monkeypatch.setattr(appending.os, "write", lambda fd, data: real(fd, data[: room.pop(0)]))
+    sink.write([{"n": 1}, {"n": 2}, {"n": 3}])
+    sink.write([{"n": 4}])
+    assert sink.dropped == 2
+    first, torn, lost, last = sink.path.read_bytes().splitlines()
+    assert (first, torn, json.loads(lost)["count"], last) == (b'{"n":1}', b'{"n":2', 2, b'{"n":4}')
+
+
+def test_after_a_line_that_somebody_was_killed_in_the_next_has_its_own(sink):
+    sink.path.parent.mkdir(parents=True)
+    sink.path.write_bytes(b'{"n":1}\n{"n"')
+    sink.write([{"n": 2}])
+    sink.write([{"n": 3}])
+    assert sink.path.read_bytes().splitlines() == [b'{"n":1}', b'{"n"', b'{"n":2}', b'{"n":3}']
+
+
+def test_a_file_that_was_deleted_is_made_again(sink):
+    sink.write([{"n": 1}])
+    shutil.rmtree(sink.path.parent.parent)
+    sink.write([{"n": 2}])
+    assert lines(sink) == [{"n": 2}]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -248,6 +276,49 @@ def test_a_stream_that_is_collected_while_its_thread_writes_locks_nobody_out(sin
             sink.write([left.pop()])
         return real(fd, data)
 
-    monkeypatch.setattr(sink_module.os, "write", write)
+    monkeypatch.setattr(appending.os, "write", write)
     sink.write([{"n": 1}])
     assert [line["n"] for line in lines(sink)] == ["from a finalizer", 1]
+
+
+class Kept:
+    """A sink that keeps everything, and may be broken."""
+
+    def __init__(self, name="", said=None):
+        self.name, self.said = name, said if said is not None else []
+        self.lines = []
+
+    def write(self, lines):
+        if self.name == "broken":
+            raise RuntimeError("no sk-abcdefgh12345678 today")
+        self.lines.append(lines)
+
+    def flush(self):
+        return self.name != "slow"
+
+    def close(self):
+        self.said.append(self.name)
+        if self.name == "broken":
+            raise OSError("cannot be closed")
+
+
+def test_all_get_the_same_records_whatever_happens_to_one(caplog):
+    before, broken, after, made = Kept(), Kept("broken"), Kept(), []
+    tee = Tee([before, broken, NoSink(), after])
+    for n in range(2):
+        tee.write(made.append(n) or {"n": n} for _ in range(1))
+    assert [list(records) for records in before.lines] == [[{"n": 0}], [{"n": 1}]] == list(map(list, after.lines))
+    assert made == [0, 1]
+    [warning] = caplog.records
+    assert warning.getMessage() == "the sink Kept failed: RuntimeError: no *** today; the calls themselves go on"
+
+
+def test_all_are_closed_whatever_happens_to_one_the_last_first():
+    said = []
+    Tee([Kept("first", said), Kept("broken", said), NoSink(), Kept("last", said)]).close()
+    assert said == ["last", "broken", "first"]
+
+
+def test_all_have_finished_only_if_each_has():
+    assert Tee([Kept(), NoSink()]).flush()
+    assert not Tee([Kept("slow"), Kept()]).flush()
