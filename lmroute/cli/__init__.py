@@ -17,7 +17,7 @@ import threading
 import traceback
 from contextlib import contextmanager
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from lmroute import redact
 from lmroute.errors import LmrouteError
@@ -30,7 +30,11 @@ VERBS = {
     "why": "tell where a value of the configuration comes from, and what it took the place of",
     "route": "tell why a request goes where it goes",
     "policy": "prove, compare, test and replay routing policies",
+    "health": "tell how the servers are, once or as they change",
     "models": "tell what models the servers have; load, unload and download those of LM Studio",
+    "auth": "store, check and remove the keys that profiles refer to",
+    "usage": "tell what calls cost: counts, latencies, tokens, money, errors and fallbacks",
+    "logs": "show the latest calls, or follow them",
     "lock": "write down what the servers were found to be, or tell what changed since",
     "explain": "tell what a code like LMR102 means, with a bad and a good example",
     "init": "make a project: your own profiles and policies, checked by editor, commit and CI",
@@ -42,7 +46,7 @@ Module ``lmroute.cli.<verb>`` has ``add_arguments(parser)`` and ``run(arguments)
 beginning of its help; paragraphs that are indented there are examples, and stay as they are.
 """
 
-_HOLDING = {"init", "emulator", "models.load", "models.download"}
+_HOLDING = {"init", "emulator", "auth.set", "models.load", "models.download"}
 """The verbs that Ctrl-C interrupts, so that they can tidy up; the others it ends."""
 
 USAGE = 2
@@ -86,12 +90,22 @@ def _run(verb: str, arguments: list[str]) -> int:
             chooser.print_help(sys.stderr)
             return USAGE
         return _run(f"{verb}.{chosen.verb}", chosen.arguments)
-    parser = argparse.ArgumentParser(prog=prog, description=module.__doc__, formatter_class=_Help)
+    parser = _Parser(prog=prog, description=module.__doc__, formatter_class=_Help)
+    parser.wrong_usage = getattr(module, "WRONG_USAGE", None)
     module.add_arguments(parser)
     chosen = parser.parse_intermixed_args(arguments)  # overrides and options in any order
     with _ending(at_once=verb not in _HOLDING):
         code: int = module.run(chosen)
     return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Quotes no key in its complaints; and where any word may be one, no word: ``wrong_usage`` is said instead."""
+
+    wrong_usage: str | None = None
+
+    def error(self, message: str) -> NoReturn:
+        super().error(self.wrong_usage or redact.text(message))
 
 
 class _Help(argparse.HelpFormatter):
@@ -130,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
 def _chooser(prog: str, description: str | None, verbs: Mapping[str, str]) -> argparse.ArgumentParser:
     """A parser that finds out which verb is meant, and leaves the rest to it."""
     listed = "\n".join(f"  {verb:<12}{what}" for verb, what in verbs.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=prog,
         usage=f"{prog} <verb> [options]",
         description=description,

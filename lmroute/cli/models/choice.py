@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from lmroute.model import Profile
+    from lmroute.model import Profile, Stack
     from lmroute.providers.inventory import Line
 
 _GROUP = "provider"
@@ -88,6 +88,16 @@ def command(verb: str, *words: str, provider: str | None, overrides: Sequence[st
 def profiles(names: Sequence[str], overrides: Sequence[str], verbs: Sequence[str] = ()) -> list[Profile]:
     """The profiles of these names, of all that there are; without names those that the overrides select.
 
+    See ``chosen_from``.
+    """
+    return chosen_from(names, overrides, verbs)[1]
+
+
+def chosen_from(
+    names: Sequence[str], overrides: Sequence[str], verbs: Sequence[str] = ()
+) -> tuple[Stack, list[Profile]]:
+    """A stack that has the providers of these names, and their profiles; without names those that are selected.
+
     Args:
         verbs: other words that may have been meant.
 
@@ -98,11 +108,12 @@ def profiles(names: Sequence[str], overrides: Sequence[str], verbs: Sequence[str
     known = paths.options(_GROUP)
     is_selected = any(override.partition("=")[0].lstrip("+~") == _GROUP for override in overrides)
     chosen = () if is_selected or not set(names) <= set(known) or not names else (f"{_GROUP}=[{','.join(names)}]",)
-    found = readable(compose([*chosen, *overrides])).stack.providers
+    stack = readable(compose([*chosen, *overrides])).stack
+    found = stack.providers
     for name in names:
         if name not in found:
             raise LmrouteError(_unknown(name, list(found), known, verbs))
-    return [found[name] for name in dict.fromkeys(names)] if names else list(found.values())
+    return stack, [found[name] for name in dict.fromkeys(names)] if names else list(found.values())
 
 
 def lmstudio(provider: str | None, overrides: Sequence[str], deed: str) -> Profile:
