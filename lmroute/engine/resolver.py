@@ -45,7 +45,7 @@ def build(
 
     Raises:
         ConfigError: the configuration is wrong; it holds every finding.
-        MissingExtra, SecretError: spans are asked for, and OpenTelemetry is not installed, or there is no token.
+        MissingExtra: spans or metrics are asked for, and OpenTelemetry is not installed.
     """
     stack = cfg if isinstance(cfg, Stack) else validate.read(cfg)
     live, safe = Live.of(stack), sink_of(stack, sink)  # one for both, so that a failure is said once

@@ -19,7 +19,6 @@ def sink_of(stack: Stack, own: Sink | None = None) -> SafeSink:
 
     Raises:
         MissingExtra: spans and metrics are asked for, and OpenTelemetry is not installed.
-        SecretError: the collector's token cannot be had.
     """
     telemetry = stack.telemetry
     sinks: list[Sink] = []
