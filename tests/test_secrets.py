@@ -1,9 +1,11 @@
 """References become secrets late, from one source each, and no message shows one."""
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from lmroute import redact, secrets
 from lmroute.errors import LmrouteError, MissingExtra, SecretError
 from lmroute.model import SecretRef, SecretSource
-from lmroute.secrets import is_missing, resolve
+from lmroute.secrets import Standing, describe, erase, is_missing, resolve, store, system_keyring
 
 ROOT = Path(__file__).resolve().parents[1]
 VALUE = "t0ken-of-a-test"
@@ -21,7 +23,7 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="Windows has no such mode 
 
 @pytest.fixture(autouse=True)
 def _nothing_known(monkeypatch):
-    monkeypatch.setattr(redact, "_known", {})
+    monkeypatch.setattr(redact, "_known", redact.Known())
 
 
 def env(*names, optional=False):
@@ -248,6 +250,9 @@ def fake_keyring():
         def set_password(self, service, username, password):
             self.entries[service, username] = password
 
+        def delete_password(self, service, username):
+            del self.entries[service, username]
+
     previous, fake = keyring.get_keyring(), InMemory()
     keyring.set_keyring(fake)
     yield fake
@@ -264,7 +269,7 @@ class TestKeyring:
 
     def test_no_entry_names_the_command_that_makes_one(self, fake_keyring):
         fake_keyring.set_password("another", "lmstudio", VALUE)
-        assert refusal(self.REF) == "keyring has no entry 'lmstudio'; add it: keyring set lmroute lmstudio"
+        assert refusal(self.REF) == "keyring has no entry 'lmstudio'; add it: lmroute auth set lmstudio"
         assert resolve(SecretRef(SecretSource.KEYRING, ("lmstudio",), optional=True)) is None
 
     def test_a_locked_one_is_an_error_even_when_optional(self, fake_keyring):
@@ -272,8 +277,7 @@ class TestKeyring:
 
         fake_keyring.failure = KeyringLocked(VALUE)
         ref = SecretRef(SecretSource.KEYRING, ("lmstudio",), optional=True)
-        with pytest.raises(SecretError, match=r"^keyring entry 'lmstudio' cannot be read: KeyringLocked$"):
-            resolve(ref)
+        assert refusal(ref) == "keyring entry 'lmstudio' cannot be read: it is locked; unlock it and try again"
 
     def test_without_the_extra_the_message_names_it(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "keyring", None)
@@ -288,8 +292,9 @@ class TestKeyring:
                 pytest.skip(f"{program} is not installed (apt-get install gnome-keyring dbus)")
         pytest.importorskip("secretstorage", reason="the keyring extra is not installed, or not for this system")
         stores_and_reads = (
-            "import keyring; from lmroute.model import SecretRef, SecretSource; from lmroute.secrets import resolve;"
-            f"keyring.set_password('lmroute', 'lmstudio', {VALUE!r});"
+            "import keyring; from lmroute.model import SecretRef, SecretSource;"
+            "from lmroute.secrets import erase, resolve, store;"
+            f"store('lmstudio', {VALUE!r}); store('absent', {VALUE!r}); assert erase('absent');"
             "secret = resolve(SecretRef(SecretSource.KEYRING, ('lmstudio',)));"
             "print(type(keyring.get_keyring()).__module__, secret, secret.reveal(),"
             " resolve(SecretRef(SecretSource.KEYRING, ('absent',), optional=True)))"
@@ -305,3 +310,140 @@ class TestKeyring:
             check=False,
         )
         assert done.stdout.split() == ["keyring.backends.SecretService", "***", VALUE, "None"], done.stderr
+
+
+class TestPatience:
+    """A keyring that hangs, as one does that waits for somebody to unlock it."""
+
+    @pytest.fixture
+    def hanging(self, fake_keyring, monkeypatch):
+        """The keyring and what lets it go on."""
+        monkeypatch.setattr(system_keyring, "TIMEOUT_S", 0.05)
+        monkeypatch.setattr(system_keyring, "_turn", system_keyring._Turn())
+        go_on, answer = threading.Event(), fake_keyring.get_password
+
+        def get_password(service, name):
+            go_on.wait()
+            return answer(service, name)
+
+        monkeypatch.setattr(fake_keyring, "get_password", get_password)
+        yield fake_keyring, go_on
+        go_on.set()
+
+    def test_it_is_not_waited_for_and_asked_one_thing_at_a_time(self, hanging):
+        ring, go_on = hanging
+        ring.set_password("lmroute", "lmstudio", VALUE)
+        ref = SecretRef(SecretSource.KEYRING, ("lmstudio",))
+        for _ in range(3):
+            assert refusal(ref).startswith(
+                "keyring entry 'lmstudio' cannot be read: no answer within 0.05 s; it may be"
+            )
+        waiting = [thread for thread in threading.enumerate() if thread.name == "lmroute keyring"]
+        assert len(waiting) == 1
+        assert waiting[0].daemon
+        go_on.set()
+        waiting[0].join()
+        assert resolve(ref).reveal() == VALUE
+        assert ring.asked == [("lmroute", "lmstudio")] * 2
+
+
+class TestStore:
+    def test_what_is_stored_is_what_a_reference_finds(self, fake_keyring):
+        store("mine", f" {VALUE}\n")
+        assert resolve(SecretRef(SecretSource.KEYRING, ("mine",))).reveal() == VALUE
+        assert fake_keyring.entries == {("lmroute", "mine"): VALUE}
+
+    def test_what_is_erased_is_found_no_more(self, fake_keyring):
+        store("mine", VALUE)
+        assert erase("mine")
+        assert fake_keyring.entries == {}
+        assert not erase("mine")
+
+    @pytest.mark.parametrize(
+        ("value", "why"),
+        [
+            ("", "no token was given"),
+            (" \n", "no token was given"),
+            (f"{VALUE}\nmore", "more than one line"),
+            (f"{VALUE}é", "not ASCII"),
+            ("$OPENAI_API_KEY", "the name of a variable"),
+            ("${oc.env:OPENAI_API_KEY}", "the name of a variable"),
+            ("lm-studio", "stands in for a token"),
+            ("EMPTY", "stands in for a token"),
+            ("xxxxxxxx", "stands in for a token"),
+        ],
+    )
+    def test_what_is_no_token_is_refused_unseen(self, fake_keyring, value, why):
+        with pytest.raises(SecretError, match=why) as raised:
+            store("mine", value)
+        assert value.strip() == "" or value not in str(raised.value)
+        assert fake_keyring.entries == {}
+
+    def test_what_is_refused_is_known_to_the_redactor_all_the_same(self, fake_keyring):
+        with pytest.raises(SecretError):
+            store("mine", f"{VALUE}é")
+        assert redact.text(f"it was {VALUE}é") == "it was ***"
+
+    @pytest.mark.parametrize("value", ["$ecretPassw0rd", "xX9", VALUE])
+    def test_what_only_looks_odd_is_taken(self, fake_keyring, value):
+        store("mine", value)
+        assert fake_keyring.entries == {("lmroute", "mine"): value}
+
+    @pytest.mark.parametrize("backend", ["keyring.backends.fail", "keyring.backends.null"])
+    def test_no_keyring_or_one_that_forgets_is_refused_with_what_to_do(self, fake_keyring, backend):
+        import keyring
+
+        keyring.set_keyring(importlib.import_module(backend).Keyring())
+        with pytest.raises(SecretError, match=r"no keyring that protects what it keeps .*\{env: NAME\}, or in a file"):
+            store("mine", VALUE)
+
+    def test_a_plain_file_is_no_keyring(self, fake_keyring, monkeypatch):
+        monkeypatch.setattr(type(fake_keyring), "priority", 0.5)
+        with pytest.raises(SecretError, match="no keyring that protects"):
+            store("mine", VALUE)
+
+    def test_one_that_keeps_nothing_is_noticed(self, fake_keyring, monkeypatch):
+        monkeypatch.setattr(fake_keyring, "set_password", lambda *_: None)
+        with pytest.raises(SecretError, match="does not keep what it is given"):
+            store("mine", VALUE)
+
+    def test_what_a_keyring_says_when_it_fails_is_not_repeated(self, fake_keyring):
+        fake_keyring.failure = RuntimeError(VALUE)
+        ref = SecretRef(SecretSource.KEYRING, ("mine",))
+        assert refusal(ref) == "keyring entry 'mine' cannot be read: RuntimeError"
+
+
+class TestDescribe:
+    def test_a_variable_that_is_set(self, monkeypatch):
+        monkeypatch.delenv("LMROUTE_TEST_FIRST", raising=False)
+        monkeypatch.setenv("LMROUTE_TEST_SECOND", VALUE)
+        found = describe(env("LMROUTE_TEST_FIRST", "LMROUTE_TEST_SECOND"))
+        assert found == Standing(SecretSource.ENV, "LMROUTE_TEST_SECOND", present=True)
+
+    def test_one_that_is_not(self, monkeypatch):
+        monkeypatch.delenv("LMROUTE_TEST_FIRST", raising=False)
+        required, optional = describe(env("LMROUTE_TEST_FIRST")), describe(env("LMROUTE_TEST_FIRST", optional=True))
+        assert (required.present, required.is_usable) == (False, False)
+        assert "export it" in required.detail
+        assert (optional.present, optional.is_usable) == (False, True)
+
+    def test_a_command_is_run_only_when_that_is_asked_for(self, tmp_path):
+        ref = python(f"open({str(tmp_path / 'ran')!r}, 'w'); print({VALUE!r})")
+        assert describe(ref).present is None
+        assert not (tmp_path / "ran").exists()
+        assert describe(ref, run=True).present
+        assert (tmp_path / "ran").exists()
+
+    def test_an_entry_of_the_keyring(self, fake_keyring):
+        ref = SecretRef(SecretSource.KEYRING, ("mine",))
+        assert "lmroute auth set mine" in describe(ref).detail
+        store("mine", VALUE)
+        assert describe(ref) == Standing(SecretSource.KEYRING, "mine", present=True)
+        fake_keyring.failure = RuntimeError(VALUE)
+        assert not describe(SecretRef(SecretSource.KEYRING, ("mine",), optional=True)).is_usable
+
+    def test_nothing_in_it_is_the_value(self, monkeypatch, secret_file):
+        monkeypatch.setenv("LMROUTE_TEST_FIRST", VALUE)
+        path = secret_file(VALUE, 0o644)
+        for ref in (env("LMROUTE_TEST_FIRST"), file(path), python(f"print({VALUE!r})")):
+            assert VALUE not in repr(describe(ref, run=True))

@@ -20,6 +20,7 @@ from lmroute.emulator.machine.instances import LoadConfig
 from lmroute.emulator.settings import Engine, Loaded, Settings, Token
 from lmroute.emulator.versions import NEWEST, PROFILES
 from lmroute.errors import LmrouteError, SecretError
+from lmroute.logs import RedactingFilter
 from lmroute.model import SecretRef, SecretSource
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
     settings = _settings(arguments)
     if arguments.verbose:
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+        handler = logging.StreamHandler(sys.stderr)
+        handler.addFilter(RedactingFilter())  # clients put keys into addresses
+        logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(message)s")
     # Imported late: --help and a wrong option need no web server.
     from lmroute.emulator.running import serve  # noqa: PLC0415
 

@@ -22,7 +22,8 @@ def emit(text: str, file: Path | None = None) -> None:
         LmrouteError: the file cannot be written.
     """
     if file is None:
-        _print(text)
+        with suppress(BrokenPipeError):
+            say(text)
         return
     try:
         file.write_text(text, encoding="utf-8")
@@ -46,9 +47,13 @@ def table(rows: Sequence[tuple[str, ...]], indent: str = "") -> Iterator[str]:
         yield (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
 
 
-def _print(text: str) -> None:
+def say(text: str) -> None:
+    """Write to stdout, at once.
+
+    Raises:
+        BrokenPipeError: nobody reads it.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a console of another encoding shows escapes, and does not fail
         sys.stdout.reconfigure(errors="backslashreplace")
-    with suppress(BrokenPipeError):
-        sys.stdout.write(text)
-        sys.stdout.flush()  # here, or Python does it when it ends, and complains
+    sys.stdout.write(text)
+    sys.stdout.flush()  # here, or Python does it when it ends, and complains

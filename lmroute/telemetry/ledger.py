@@ -5,7 +5,6 @@ It never fails a call: what cannot be written is counted in memory, said once, a
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 import threading
@@ -15,13 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakSet
 
+from lmroute.logs import logger
 from lmroute.routing.budget import Spent, is_shared
+from lmroute.telemetry.wal import use_wal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_log = logging.getLogger("lmroute.telemetry")
+_log = logger("lmroute.telemetry")
 
 STALE_S = 1.0
 """How old a sum may be, as far as other processes' spendings go. One's own count at once."""
@@ -194,27 +195,13 @@ def _open(path: Path) -> sqlite3.Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
     try:
-        _use_wal(connection)
+        use_wal(connection, _BUSY_S)
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute(_CREATE)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Change the journal mode. SQLite waits its turn for anything but this."""
-    ends = time.monotonic() + _BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= ends:
-                raise
-            time.sleep(0.005)
-        else:
-            return
 
 
 _creating = threading.Lock()

@@ -75,7 +75,11 @@ def test_a_server_of_any_kind_must_be_given_its_address(findings):
     assert (finding.code, finding.key) == ("LMR101", "providers.openai_compatible.endpoint")
 
 
-@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")
+FILES = sorted(file for file in CONF.rglob("*.yaml") if file.relative_to(CONF).parts[0] != "hydra")
+"""All but options of Hydra's own groups, which have no schema of ours."""
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_a_file_begins_with_its_package_and_names_its_schema(file):
     lines = file.read_text(encoding="utf-8").splitlines()
     group = file.parent.name if file.parent != CONF else "config"

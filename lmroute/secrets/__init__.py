@@ -7,20 +7,48 @@ echoes it back cannot put it into a log. There is no fallback from one source to
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmroute import redact
 from lmroute.errors import MissingExtra, SecretError
 from lmroute.model import Secret, SecretRef, SecretSource
+from lmroute.secrets import system_keyring
+from lmroute.secrets.system_keyring import KEYRING_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+__all__ = ["KEYRING_SERVICE", "Standing", "describe", "erase", "is_missing", "resolve", "store"]
+
 COMMAND_TIMEOUT_S = 10.0
-KEYRING_SERVICE = "lmroute"
+
+_VARIABLE = re.compile(r"\$[A-Z_][A-Z0-9_]*|\$\{[^}]*\}")
+_STAND_INS = frozenset({*redact.PLACEHOLDERS, "none", "null", "empty", "not-needed", "changeme", "your-api-key"})
+"""What people write where a key belongs, and is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a secret stands: whether it is there, never what it is.
+
+    Attributes:
+        source: where it is looked for.
+        name: under which name; of several variables the one that is set, else all of them.
+        present: ``None`` when it was not looked for.
+        detail: one line: why it cannot be had, and what to do; empty when nothing is wrong.
+        is_usable: whether a call would get as far as the server: it is there, or optional, or was not looked for.
+    """
+
+    source: SecretSource
+    name: str
+    present: bool | None
+    detail: str = ""
+    is_usable: bool = True
 
 
 def resolve(ref: SecretRef) -> Secret | None:
@@ -32,9 +60,7 @@ def resolve(ref: SecretRef) -> Secret | None:
     """
     value = _LOOKUPS[ref.source](ref.names).strip()
     if value:
-        # HTTP libraries show a header that they refuse, so it must not get that far.
-        if not (value.isascii() and value.isprintable()):
-            raise SecretError(f"{ref} holds more than one line, or characters that are not ASCII; a token has neither")
+        _must_fit_a_header(value, str(ref))
         redact.remember(value)
         return Secret(value)
     if ref.optional:
@@ -50,6 +76,63 @@ def is_missing(ref: SecretRef) -> bool:
         return not _LOOKUPS[ref.source](ref.names)
     except SecretError:
         return True
+
+
+def describe(ref: SecretRef, *, run: bool = False) -> Standing:
+    """How a secret stands, found out by looking it up; a command is not run unless ``run`` says so."""
+    if ref.source is SecretSource.COMMAND and not run:
+        return Standing(ref.source, _name(ref), None, "a command, which was not run")
+    try:
+        secret = resolve(ref)
+    except (SecretError, MissingExtra) as error:
+        return Standing(ref.source, _name(ref), present=False, detail=redact.one_line(str(error)), is_usable=False)
+    if secret is None:
+        return Standing(ref.source, _name(ref), present=False, detail="not set, and optional: no token is sent")
+    return Standing(ref.source, _name(ref, is_set=True), present=True)
+
+
+def store(name: str, value: str) -> None:
+    """Put a token into the system's keyring, where ``{keyring: name}`` finds it. There is no other place it may end in.
+
+    Raises:
+        SecretError: it is no token, or the keyring does not take it; the message does not show it.
+        MissingExtra: ``keyring`` is not installed.
+    """
+    value = value.strip()
+    redact.remember(value)  # first of all: nothing below may show it
+    if not value:
+        raise SecretError("no token was given")
+    _must_fit_a_header(value, "what was given")
+    if _VARIABLE.fullmatch(value):
+        raise SecretError(
+            "what was given is the name of a variable and not its value; single quotes keep it from a shell"
+        )
+    if value.lower() in _STAND_INS or set(value) <= set("*.xX<>"):
+        raise SecretError("what was given stands in for a token and is none; a server that wants none needs no entry")
+    system_keyring.write(name, value)
+
+
+def erase(name: str) -> bool:
+    """Take a token out of the system's keyring; whether there was one.
+
+    Raises:
+        SecretError, MissingExtra: the keyring cannot be asked.
+    """
+    return system_keyring.delete(name)
+
+
+def _must_fit_a_header(value: str, what: str) -> None:
+    # HTTP libraries show a header that they refuse, so it must not get that far.
+    if not (value.isascii() and value.isprintable()):
+        raise SecretError(f"{what} holds more than one line, or characters that are not ASCII; a token has neither")
+
+
+def _name(ref: SecretRef, *, is_set: bool = False) -> str:
+    if ref.source is SecretSource.COMMAND:
+        return ref.names[0]  # its arguments are nobody's business
+    if is_set and ref.source is SecretSource.ENV:
+        return next(name for name in ref.names if os.environ.get(name, "").strip())
+    return " or ".join(ref.names)
 
 
 def _from_env(names: tuple[str, ...]) -> str:
@@ -93,15 +176,7 @@ def _from_command(argv: tuple[str, ...]) -> str:
 
 
 def _from_keyring(names: tuple[str, ...]) -> str:
-    try:
-        import keyring  # noqa: PLC0415 - an extra
-        from keyring.errors import KeyringError  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtra("a keyring secret", "keyring") from error
-    try:
-        return keyring.get_password(KEYRING_SERVICE, names[0]) or ""
-    except KeyringError as error:
-        raise SecretError(f"keyring entry {names[0]!r} cannot be read: {type(error).__name__}") from error
+    return system_keyring.read(names[0])
 
 
 def _reason(error: Exception) -> str:
@@ -119,7 +194,7 @@ def _advice(ref: SecretRef) -> str:
         case SecretSource.COMMAND:
             return f"secret command {ref.names[0]!r} printed nothing"
         case SecretSource.KEYRING:
-            return f"keyring has no entry {ref.names[0]!r}; add it: keyring set {KEYRING_SERVICE} {ref.names[0]}"
+            return f"keyring has no entry {ref.names[0]!r}; add it: lmroute auth set {ref.names[0]}"
 
 
 _LOOKUPS: dict[SecretSource, Callable[[tuple[str, ...]], str]] = {
