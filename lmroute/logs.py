@@ -128,5 +128,3 @@ def _as_json(value: Any) -> Any:
 
 
 _REDACTING = RedactingFilter()
-# A library says nothing until somebody listens; without this, warnings would go to stderr.
-logging.getLogger(_ROOT).addHandler(logging.NullHandler())

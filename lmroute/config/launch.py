@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _NOT_ALL = "not all jobs of the sweep succeeded; what they said stands above"
+_LOGGING = "hydra/job_logging"
 _ELSEWHERE = ("config_dir", "config_path", "config_name")
 
 
@@ -102,7 +103,7 @@ def launch(job: Callable[[DictConfig, Path], None], line: CommandLine, tell: Cal
                 tell(_unwritable(error) if isinstance(error, OSError) else error)
                 _note_failure(Path(failures))
 
-        with _argv(_with_overlays(line)), _raising():
+        with _argv(_with_ours(line)), _raising():
             code = _run(task, line)
         if any(Path(failures).iterdir()):
             raise LmrouteError(_NOT_ALL)
@@ -128,11 +129,16 @@ def _unwritable(error: OSError) -> LmrouteError:
     return LmrouteError(f"{place}: cannot be written: {error.strerror}; go to another folder, or set hydra.run.dir")
 
 
-def _with_overlays(line: CommandLine) -> list[str]:
-    """The words, with the search path among the overrides, because Hydra's parser takes them from one place only."""
+def _with_ours(line: CommandLine) -> list[str]:
+    """The words, with the search path and our logging among the overrides: Hydra's parser takes them from one place.
+
+    Hydra's own choice of logging writes down what libraries log as it is, keys and all.
+    """
     words = list(line.words)
     place = words.index(line.overrides[0]) if line.overrides else 0
-    return [*words[:place], *searchpath(line.overrides), *words[place:]]
+    chosen = any(override.lstrip("+~").startswith(_LOGGING) for override in line.overrides)
+    ours = [] if chosen else [f"{_LOGGING}=lmroute"]
+    return [*words[:place], *searchpath(line.overrides), *ours, *words[place:]]
 
 
 def _run(task: Callable[[], None], line: CommandLine) -> int:

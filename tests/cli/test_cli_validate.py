@@ -389,7 +389,7 @@ def test_live_fails_when_a_rule_has_no_server_left(ran, closed):
 
     assert code == 1
     assert f"<command line> {override}: LMR501 " in out
-    assert "1 error in 5 files, 1 composition and 1 server\n" in out
+    assert "1 error in 7 files, 1 composition and 1 server\n" in out
     assert out.endswith("local_first/local: 0 of 1 candidates up, down\n")
     assert err == "asking lmstudio …\n"
 
@@ -407,7 +407,7 @@ def test_live_is_good_when_the_servers_are(ran):
         as_json, document, beside = ran(*words, "--format", "json")
 
     assert code == as_json == 0
-    assert out.startswith("all good: checked 5 files, 1 composition and 1 server\n")
+    assert out.startswith("all good: checked 7 files, 1 composition and 1 server\n")
     assert "local_first/local: 1 of 1 candidates up\n" in out
     assert json.loads(document)["checked"]["servers"] == 1
     assert "local_first/local: 1 of 1 candidates up\n" in beside
