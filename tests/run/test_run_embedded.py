@@ -34,9 +34,12 @@ def test_on_a_bare_machine_the_embedded_model_answers_and_the_summary_says_why(e
     first, second = (embedded.finish(process) for process in [embedded.start(*words) for _ in range(2)])
     assert (first.code, first.err, second.code) == (0, "", 0)
     assert "answered   embedded/smollm2-135m-instruct 4\n" in first.out
-    assert re.search(r"^failed     lmstudio 4 times: transport: .*: connection refused$", first.out, re.MULTILINE)
+    failed = r"^failed     lmstudio (once|\d times): transport: .*: connection refused$"
+    assert re.search(failed, first.out, re.MULTILINE)
     assert first.summary["fallbacks"][0]["provider"] == "lmstudio"
-    assert [record["kind"] for record in first.calls] == ["attempt", "attempt", "call"] * 4
+    kinds = [record["kind"] for record in first.calls]
+    assert kinds[:3] == ["attempt", "attempt", "call"]
+    assert kinds.count("call") == 4, "it is asked until it is known to be down, and passed over then"
     assert first.answers == second.answers, "two at once, the same answers"
 
 
