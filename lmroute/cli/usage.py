@@ -8,6 +8,10 @@ that is there counts unless --since or --until say otherwise. Times and days are
     lmroute usage outputs --by task --status error
     lmroute usage --since 2026-11-01 --csv > november.csv
     lmroute usage --since 7d --chart week.svg
+    lmroute usage --prometheus > usage.prom
+
+--prometheus prints the counters of today (since midnight UTC, when they begin again) in Prometheus' text format, e.g.
+for node_exporter's textfile collector.
 
 Exit codes: 0 done, 2 wrong usage or records that cannot be read.
 """
@@ -17,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,32 +30,58 @@ from lmroute import redact
 from lmroute.cli import records
 from lmroute.cli.failures import told_as
 from lmroute.cli.output import emit
+from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:
     from lmroute.telemetry.answers import Series, Usage
     from lmroute.telemetry.index import Index, Ingested
 
 
+_BY = ("provider",)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     records.add_arguments(parser)
-    add("--by", type=_names, default=("provider",), metavar="X[,Y]",
+    add("--by", type=_names, default=_BY, metavar="X[,Y]",
         help="provider (the default), model, type, locality, rule, task, status, errorCode, day, hour")  # fmt: skip
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON document")
     form.add_argument("--csv", action="store_true", help="the rows as CSV, with a header")
+    form.add_argument("--prometheus", action="store_true", help="today's counters, all of them, for Prometheus")
     add("--chart", type=Path, metavar="FILE.svg", help="also draw calls, errors and latency over time")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and tell."""
+    if arguments.prometheus:
+        return _expose(arguments)
     with told_as("json" if arguments.json else "text"):
         with records.filled(arguments.paths) as (index, told):
             found, series = records.asked(index, arguments.paths, lambda: _ask(index, arguments))
         if arguments.chart:
             _draw(series, arguments)
         emit(redact.text(_shown(found, series, told, arguments)))
+    return 0
+
+
+def _expose(arguments: argparse.Namespace) -> int:
+    """Tell Prometheus, which chooses and sums up by itself.
+
+    Raises:
+        LmrouteError: something else is asked for, too.
+    """
+    from lmroute.telemetry.prometheus import counted, exposition  # noqa: PLC0415  --help needs no SQLite
+
+    chosen = records.where(arguments) or arguments.since or arguments.until or arguments.chart
+    if chosen or arguments.by != _BY:
+        raise LmrouteError(
+            "--prometheus tells all of today; filters, times, --by and --chart do not go with it"
+        )
+    with records.filled(arguments.paths) as (index, _):
+        counts = records.asked(index, arguments.paths, lambda: counted(index, time.time()))
+    emit(redact.text(exposition(counts)))
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
@@ -102,17 +102,19 @@ class Write:
 
 @dataclass(slots=True)
 class _Node:
-    """Who wrote a key last. ``below`` stands in for the keys in it that nobody wrote by themselves."""
+    """Who wrote a key last, and the keys in it."""
 
     value: Any
     mark: Mark
-    below: Mark
     children: dict[str, _Node] = field(default_factory=dict)
     deleted: bool = False
 
 
 class Provenance:
     """Locates the keys of one document. A key that is not there is located at its nearest parent that is.
+
+    So is a key in a mapping that a resolver or a reference with a computed name made: no file has a place for it.
+    What a reference brought into a mapping that a file merged with it is located where it was copied from.
 
     The trace is asked for, and the files are read, when the first key is located: a document without findings
     never pays for it.
@@ -131,7 +133,7 @@ class Provenance:
             child = node.children.get(step)
             if child is None or child.deleted or depth >= known:
                 # A parent stands in for what is missing or has no place of its own: show where it begins.
-                return (child.mark if child is not None and child.deleted else node.below).key
+                return (child.mark if child is not None and child.deleted else node.mark).key
             node = child
         return node.mark.key if key else node.mark.value
 
@@ -139,7 +141,7 @@ class Provenance:
     def _root(self) -> _Node | None:
         """The tree of who wrote what, made by writing it all again."""
         writes = self._trace().writes
-        root = _Node({}, writes[0].mark, writes[0].mark) if writes else None
+        root = _Node({}, writes[0].mark) if writes else None
         for write in writes:
             if root is not None and write.path:  # the root of the document stays its first file's
                 _replay(root, write)
@@ -149,40 +151,51 @@ class Provenance:
 def _replay(root: _Node, write: Write) -> None:
     """Write one key as Hydra does: a mapping is merged with a mapping, all else replaces what was there."""
     *way, last = write.path
-    node = root
-    for depth, step in enumerate(way, start=1):  # what has to be made on the way is the writer's too
-        child = node.children.setdefault(step, _Node({}, write.mark, write.mark))
-        # OmegaConf writes over a reference on its way, but deletes what it refers to.
-        there = _referred(root, child, write.path[:depth]) if write.deletes else child
-        if not isinstance(there.value, dict | list):  # no room for keys: a mapping takes its place
-            there = node.children[step] = _Node({}, write.mark, write.mark)
-        node = there
-    before = node.children.get(last)
-    if before is None or before.deleted or not write.merges or not _takes_more(before.value, write.by):
-        node.children[last] = _Node(write.value, write.mark, write.mark, deleted=write.deletes)
+    # OmegaConf deletes what a reference on the way refers to. What a resolver made stays as it is.
+    node = _reached(root, tuple(way)) if write.deletes else root
+    if node is None:
         return
-    # A reference that a file merges a mapping into has brought keys of its own; they stay where it stands.
-    if isinstance(before.value, dict) and before.below is before.mark:
-        before.below = write.mark
-    before.mark, before.value = write.mark, write.value
+    if not write.deletes:
+        for depth in range(1, len(write.path)):
+            node = _opened(root, node, write.path[:depth], write)
+    if write.merges:
+        there = _opened(root, node, write.path, write)
+        there.mark, there.value = write.mark, write.value
+    else:
+        node.children[last] = _Node(write.value, write.mark, deleted=write.deletes)
 
 
-def _takes_more(value: Any, by: Source | Setting) -> bool:
-    """Whether a mapping is merged into what is there. Of overrides, OmegaConf puts it in a reference's place."""
-    return isinstance(value, dict) or (isinstance(by, Source) and target(value, ("",)) is not None)
+def _opened(root: _Node, parent: _Node, path: KeyPath, write: Write) -> _Node:
+    """The mapping or list that keys are written into; where there is none, one that is the writer's too.
+
+    A file that is merged with a reference adds to a copy of what it refers to. An override takes the reference's place.
+    """
+    node = parent.children.get(path[-1])
+    if node is not None and isinstance(write.by, Source) and target(node.value, path) is not None:
+        copied = _reached(root, path)
+        node = _Node(copied.value, node.mark, _copies(copied)) if copied else None
+    if node is None or node.deleted or not isinstance(node.value, dict | list):
+        node = _Node({}, write.mark)
+    parent.children[path[-1]] = node
+    return node
 
 
-def _referred(root: _Node, node: _Node, path: KeyPath) -> _Node:
-    """The node that a reference stands for, or the node itself."""
-    seen: list[_Node] = []
-    while node not in seen and (there := target(node.value, path)) is not None:
-        seen.append(node)
-        found: _Node | None = root
-        for step in there:
-            found = found.children.get(step) if found else None
-        if found is None:
-            break
-        node, path = found, there
+def _copies(node: _Node) -> dict[str, _Node]:
+    """The keys in a node, so that what is written to them later does not change the node."""
+    return {step: replace(child, children=_copies(child)) for step, child in node.children.items()}
+
+
+def _reached(root: _Node, path: KeyPath, seen: tuple[KeyPath, ...] = ()) -> _Node | None:
+    """The node at a path, references on the way and at the end followed; None where they lead nowhere."""
+    node = root
+    for depth, step in enumerate(path, start=1):
+        found = node.children.get(step)
+        if found is None or found.deleted:
+            return None
+        if (there := target(found.value, path[:depth])) is not None:
+            # A circle meets the same reference again, with more and more behind it.
+            return None if path[:depth] in seen else _reached(root, (*there, *path[depth:]), (*seen, path[:depth]))
+        node = found
     return node
 
 

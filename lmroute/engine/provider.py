@@ -23,6 +23,7 @@ from lmroute.model import AUTO, Failure, Profile
 from lmroute.providers import dialing, lmstudio
 from lmroute.providers.catalog import TYPES, Dialect
 from lmroute.providers.inventory import is_answer
+from lmroute.redact.errors import redacted
 from lmroute.routing.classes import overflow_at
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ class Provider:
     def judged(self) -> Iterator[None]:
         """Errors under the class their text reveals; what is known about the server is forgotten when it fails."""
         try:
-            yield
+            with redacted():
+                yield
         except lm15.LM15Error as error:
             # In place, because tracebacks show the original too; servers echo what they were sent.
             error.message = lmstudio.without_token(redact.text(error.message))

@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from lmroute.cli import main
 from lmroute.errors import LmrouteError
@@ -307,6 +308,8 @@ def test_an_index_that_cannot_be_kept_is_done_without(recorded, usage, monkeypat
 def test_it_needs_nothing_that_talks_to_servers():
     script = """
 import sys
+from prometheus_client.parser import text_string_to_metric_families
+
 from lmroute.cli import main
 main(["usage"]), main(["logs"])
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"dspy", "litellm", "httpx", "hydra", "omegaconf"}))
@@ -314,3 +317,17 @@ print(sorted({name.partition(".")[0] for name in sys.modules} & {"dspy", "litell
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_prometheus_gets_what_there_is_of_today(recorded, usage, tmp_path):
+    recorded(*call(1), *call(2, failed=["openai"]), *call(3, minutes=3 * 24 * 60))
+    text = usage("--prometheus").out
+    families = {metric.name: metric for metric in text_string_to_metric_families(text)}
+    assert [sample.value for sample in families["lmroute_calls"].samples] == [2.0]
+    (file,) = (recorded(*call(4), file="run/calls.jsonl"),)
+    assert 'lmroute_calls_total{provider="lmstudio"' in usage("--prometheus", file).out
+
+
+@pytest.mark.parametrize("words", [("--since", "1d"), ("--by", "model"), ("--status", "ok"), ("--chart", "a.svg")])
+def test_prometheus_chooses_by_itself(usage, words):
+    assert "filters, times, --by and --chart do not go with it" in usage("--prometheus", *words, code=2).err
