@@ -75,6 +75,9 @@ _FAILURES: tuple[tuple[type[lm15.LM15Error], Failure], ...] = (
 _UNCLEAR = {Failure.INVALID_REQUEST, Failure.SERVER, Failure.BAD_REPLY, Failure.UNSUPPORTED_MODEL}
 """What lm15 makes of a status or a code, where the text may say otherwise: a failed load calls itself not found."""
 
+_NOT_THE_REQUESTS: dict[int, type[lm15.LM15Error]] = {404: lm15.ProviderError, 409: lm15.ServerError}
+"""Statuses that lm15 takes for a bad request where they tell of the place: there is no such path, or it is busy."""
+
 _FORBIDDEN = 403
 _TOKENS = "LM Studio > Developer > Server Settings > Manage Tokens"
 
@@ -92,6 +95,9 @@ def refine(error: lm15.LM15Error) -> lm15.LM15Error:
     if classify(error) not in _UNCLEAR:
         return error
     meaning = lmstudio.meaning_of(f"{error.message} {error.provider_code or ''}")
+    kind = _NOT_THE_REQUESTS.get(error.status or 0)
+    if meaning is None and kind is not None and classify(error) is Failure.INVALID_REQUEST:
+        return rebuilt(error, kind, error.message)
     if meaning is None or meaning is classify(error):
         return error
     return rebuilt(error, _CLASSES[meaning], error.message)

@@ -171,3 +171,15 @@ def test_one_line_is_one_line(text):
     line = one_line(ValueError(text))
     assert len(line.splitlines()) == 1
     assert 0 < len(line) <= 300
+
+
+@pytest.mark.parametrize(("status", "failure"), [(404, Failure.BAD_REPLY), (409, Failure.SERVER)])
+def test_a_place_that_is_wrong_or_busy_is_no_bad_request(status, failure):
+    error = lm15.InvalidRequestError("Cannot POST /v1/chat/completions", status=status)
+    refined = refine(error)
+    assert (classify(refined), refined.status, refined.__cause__) == (failure, status, error)
+
+
+def test_a_request_that_is_called_bad_is_one():
+    error = lm15.InvalidRequestError("messages must not be empty", status=400)
+    assert refine(error) is error
