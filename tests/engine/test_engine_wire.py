@@ -96,7 +96,7 @@ HTTP_ERRORS = {
     "401": ("401 Unauthorized", Failure.AUTH),
     "402": ("402 Payment Required", Failure.BILLING),
     "403": ("403 Forbidden", Failure.AUTH),
-    "404": ("404 Not Found", Failure.INVALID_REQUEST),
+    "404": ("404 Not Found", Failure.BAD_REPLY),
     "408": ("408 Request Timeout", Failure.TIMEOUT),
     "429": ("429 Too Many Requests", Failure.RATE_LIMIT),
     "500": ("500 Internal Server Error", Failure.SERVER),
