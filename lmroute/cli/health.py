@@ -144,7 +144,7 @@ def _once(asked: _Asked, arguments: argparse.Namespace) -> int:
     def is_well(results: dict[str, ProbeResult]) -> bool:
         if arguments.serving:
             return all(verdict.serving for verdict in verdicts(asked.stack, results))
-        return not any(map(is_sick, asked.statuses(results, time.time())))
+        return bool(results) and not any(map(is_sick, asked.statuses(results, time.time())))  # nobody is not well
 
     pause_s = _PAUSE_S if arguments.interval is None else arguments.interval
     results = look(

@@ -185,7 +185,7 @@ def _came_from(composition: Composition, path: KeyPath, above: tuple[KeyPath, ..
 def _absence(composition: Composition, path: KeyPath, steps: tuple[Step, ...]) -> str:
     if steps and steps[-1].did == "deleted":
         return "deleted"
-    default = _default(composition.document, path)
+    default = "" if composition.faults else _default(composition.document, path)
     return f"not set; the default is {default}" if default else "not set"
 
 

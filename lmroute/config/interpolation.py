@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 _WHOLE = re.compile(r"\$\{\s*(\.*)([\w-]+(?:[.\[\]]+[\w-]+)*\]?)\s*\}")
 """A value that is nothing but a reference to another key: dots for where it starts from, then the key."""
 
+MOST_FOLLOWED = 100
+"""References in a row after which they lead nowhere: ``a: ${a.b}`` leads to ``a.b.b`` and on, without end."""
+
 _VARIABLE = re.compile(r"\$\{\s*oc\.env:\s*([^\s,{}]+)")
 
 
@@ -24,16 +27,19 @@ def origin(written: Any, path: KeyPath) -> KeyPath:
     """The path at which the value at ``path`` really stands: references followed to their end.
 
     A value that is no reference, that a resolver makes (``${oc.env:NAME}``) or that has text around its references
-    stands where it is; so does a reference to nothing.
+    stands where it is; so do a reference to nothing and one that leads on without end.
 
     Args:
         written: the document with its interpolations as they are written.
     """
     seen: set[KeyPath] = set()
-    while path not in seen:
-        seen.add(path)
-        path = _followed(written, path)
-    return path
+    here = path
+    while here not in seen:
+        if len(seen) == MOST_FOLLOWED:
+            return path
+        seen.add(here)
+        here = _followed(written, here)
+    return here
 
 
 def target(value: Any, path: KeyPath) -> KeyPath | None:

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lmroute.config.interpolation import target
+from lmroute.config.interpolation import MOST_FOLLOWED, target
 from lmroute.config.keypaths import KeyPath, at, inside, present
 from lmroute.config.paths import shown
 from lmroute.config.secrecy import masked
@@ -151,18 +151,18 @@ class Provenance:
 def _replay(root: _Node, write: Write) -> None:
     """Write one key as Hydra does: a mapping is merged with a mapping, all else replaces what was there."""
     *way, last = write.path
-    # OmegaConf deletes what a reference on the way refers to. What a resolver made stays as it is.
-    node = _reached(root, tuple(way)) if write.deletes else root
-    if node is None:
+    if write.deletes:  # OmegaConf deletes what a reference on the way refers to; what a resolver made stays as it is
+        if (holder := _reached(root, tuple(way))) is not None:
+            holder.children[last] = _Node(write.value, write.mark, deleted=True)
         return
-    if not write.deletes:
-        for depth in range(1, len(write.path)):
-            node = _opened(root, node, write.path[:depth], write)
+    parent = root
+    for depth in range(1, len(write.path)):
+        parent = _opened(root, parent, write.path[:depth], write)
     if write.merges:
-        there = _opened(root, node, write.path, write)
+        there = _opened(root, parent, write.path, write)
         there.mark, there.value = write.mark, write.value
     else:
-        node.children[last] = _Node(write.value, write.mark, deleted=write.deletes)
+        parent.children[last] = _Node(write.value, write.mark)
 
 
 def _opened(root: _Node, parent: _Node, path: KeyPath, write: Write) -> _Node:
@@ -185,16 +185,15 @@ def _copies(node: _Node) -> dict[str, _Node]:
     return {step: replace(child, children=_copies(child)) for step, child in node.children.items()}
 
 
-def _reached(root: _Node, path: KeyPath, seen: tuple[KeyPath, ...] = ()) -> _Node | None:
-    """The node at a path, references on the way and at the end followed; None where they lead nowhere."""
+def _reached(root: _Node, path: KeyPath, most: int = MOST_FOLLOWED) -> _Node | None:
+    """The node at a path, at most so many references on the way and at the end followed; None where there is none."""
     node = root
     for depth, step in enumerate(path, start=1):
         found = node.children.get(step)
         if found is None or found.deleted:
             return None
         if (there := target(found.value, path[:depth])) is not None:
-            # A circle meets the same reference again, with more and more behind it.
-            return None if path[:depth] in seen else _reached(root, (*there, *path[depth:]), (*seen, path[:depth]))
+            return _reached(root, (*there, *path[depth:]), most - 1) if most else None
         node = found
     return node
 

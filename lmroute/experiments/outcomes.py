@@ -106,8 +106,8 @@ def summarise(outcomes: Sequence[Outcome], *, duration_s: float) -> dict[str, An
         "baseline": guess if labelled else None,
         "baseline_answer": answer,
         "fields": _by_field(labelled),
-        "by_provider": dict(Counter(_server(o) for o in outcomes if o.answer)),
-        "by_rule": dict(Counter(str(o.served_by.get("rule")) for o in outcomes if o.answer)),
+        "by_provider": dict(Counter(_server(o) for o in outcomes if o.calls and not o.unserved)),
+        "by_rule": dict(Counter(str(o.served_by.get("rule")) for o in outcomes if o.calls and not o.unserved)),
         "fallbacks": [
             {"provider": f.provider, "errorCode": f.failure, "message": f.message, "count": f.count}
             for f in fallbacks(outcomes)

@@ -115,10 +115,14 @@ def test_serving_is_about_the_rules(health):
 
 def test_one_that_is_off_is_told_as_such(health):
     code, out, _ = health("++providers.lmstudio.enabled=false")
-    assert code == 0
+    assert code == 1, "nobody is left who is well"
     assert "? lmstudio  unknown" in out
     assert "off, so it was not asked" in out
     assert "help: leave out ++providers.lmstudio.enabled=false" in out
+
+
+def test_nobody_is_not_well(health):
+    assert health("provider=[]")[0] == 1
 
 
 def test_waiting_ends_when_all_are_well(health, monkeypatch):

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from lmroute.config.compose import compose
+from lmroute.config.history import history
 from lmroute.config.interpolation import origin, references, target
 from lmroute.config.keypaths import at
 from lmroute.errors import ConfigError
@@ -53,16 +54,13 @@ def text_at(place) -> str:
     return Path(place.file).read_text(encoding="utf-8").splitlines()[place.line - 1][place.column - 1 :]
 
 
-def holds(place, value, written) -> bool:
-    """Whether a place holds a value, or the reference to the mapping that it was copied from."""
+def holds(place, value) -> bool:
+    """Whether a place holds a value."""
     text = text_at(place)
     if place.override:
-        return str(value) in text or "${task.shared}" in text
-    line = text.splitlines()[0]
-    found = re.match(r"""['"]?(\$\{[^}]*\}|[\w.]+)""", line)
-    if found and found[1] == str(value):
-        return True
-    return "${" in line and sum(value == other for _, other in leaves(written["task"])) > 1
+        return str(value) in text
+    found = re.match(r"""['"]?(\$\{[^}]*\}|[\w.]+)""", text)
+    return found is not None and found[1] == str(value)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +93,7 @@ def test_the_located_place_holds_the_value_that_won(home, group, experiment, ove
     for path, value in leaves(composition.written["task"], ("task",)):
         place = composition.locate(path)
         if value not in ({}, []):
-            assert holds(place, value, composition.written), (path, value, str(place), text_at(place))
+            assert holds(place, value), (path, value, str(place), text_at(place))
 
 
 def located(overlay, key, *overrides, **files):
@@ -208,3 +206,47 @@ def test_an_override_writes_over_a_reference_and_a_deletion_through_it(overlay):
     assert located(overlay, "task.d.p", "task=mine", "++task.d.p=9", task__mine=text) == "++task.d.p=9"
     assert located(overlay, "task.shared.p", "task=mine", "++task.d.p=9", task__mine=text) == "task/mine.yaml:1:13"
     assert located(overlay, "task.shared.p", "task=mine", "~task.d.p", task__mine=text) == "~task.d.p"
+
+
+@pytest.mark.parametrize(
+    ("key", "merged", "overrides", "place"),
+    [
+        ("task.d.x.q", "d: {x: {p: 9}}", [], "task/mine.yaml:1:18"),
+        ("task.d.x.q.1", "d: {x: {p: 9}}", ["task.d.x.q.0=5"], "task/mine.yaml:1:22"),
+        ("task.d.x.q.1", "d: {x: {p: 9}}", ["++task.a=7"], "task/mine.yaml:1:22"),
+        ("task.d.x.p", "d: {x: {p: 9}}", [], "experiment/e.yaml:2:19"),
+        ("task.a.x.p", "d: {x: {p: 9}}", [], "task/mine.yaml:1:12"),
+        ("task.d.x", "d: {y: 1}", ["++task.d.x.p=5"], "task/mine.yaml:1:8"),
+        ("task.d.x.q", "d: {y: 1}", ["~task.d.x.p"], "task/mine.yaml:1:18"),
+        ("task.d.x.p", "d: {y: 1}", ["~task.d.x.p"], "~task.d.x.p"),
+        ("task.e.q", "e: {p: 9}", [], "task/mine.yaml:1:18"),
+        ("task.f.q", "f: {p: 9}", [], "task/mine.yaml:1:18"),
+        ("task.d.nothing", "d: {y: 1}", [], "experiment/e.yaml:2:8"),
+        ("task.made.p", "made: {q: 9}", [], "experiment/e.yaml:2:8"),
+    ],
+)
+def test_what_a_reference_brought_is_located_where_it_was_copied_from(overlay, key, merged, overrides, place):
+    files = {
+        "task__mine": "a: {x: {p: 1, q: [2, 3]}}\nd: ${.a}\ne: ${task.d.x}\nf: ${.e}\nmade: '${oc.create:{p: 1}}'\n",
+        "experiment__e": f"# @package _global_\ntask: {{{merged}}}\n",
+    }
+    assert located(overlay, key, "task=mine", "+experiment=e", *overrides, **files) == place
+
+
+def test_a_file_can_be_put_into_what_a_reference_brought(overlay):
+    files = {"task__mine": "a: {x: {p: 1, q: 2}}\nd: ${.a}\n", "experiment__e": "# @package task.d.x\np: 9\n"}
+    assert located(overlay, "task.d.x.q", "task=mine", "+experiment=e", **files) == "task/mine.yaml:1:18"
+    assert located(overlay, "task.d.x.p", "task=mine", "+experiment=e", **files) == "experiment/e.yaml:2:4"
+
+
+def test_a_deletion_from_what_a_resolver_makes_leaves_it_where_it_is(overlay):
+    text = "made: '${oc.create:{p: 1}}'\n"
+    assert located(overlay, "task.made", "task=mine", "~task.made.p", task__mine=text) == "task/mine.yaml:1:7"
+
+
+def test_a_reference_that_leads_on_without_end_is_located_where_it_stands():
+    assert origin({"a": "${a.b}"}, ("a",)) == ("a",)
+    composition = compose(["task.limit=${task.limit.x}"])
+    assert composition.locate(("task", "limit")).override == "task.limit=${task.limit.x}"
+    [(_, nothing)] = history(composition, "task.limit").came_from
+    assert not nothing.is_set

@@ -10,6 +10,7 @@ import pytest
 from lmroute.config import launch, paths
 from lmroute.config.compose import compose, jobs, searchpath
 
+LOGGING = "hydra/job_logging=lmroute"
 MINE = "# @package providers.{name}\nid: {name}\ntype: openai_compatible\nendpoint: {endpoint}\nmodels: [auto]\n"
 
 
@@ -160,9 +161,15 @@ def test_what_is_composed_depends_on_where_one_is(root, monkeypatch):
 )
 def test_hydra_reads_the_search_path_among_the_overrides(words, expected, monkeypatch):
     monkeypatch.setattr(launch, "searchpath", lambda overrides: ["PATH"])
-    given = launch._with_overlays(launch.parse(words))
-    assert given == expected
-    assert launch.parse(given).overrides == ("PATH", *launch.parse(words).overrides)
+    given = launch._with_ours(launch.parse(words))
+    at = expected.index("PATH") + 1
+    assert given == [*expected[:at], LOGGING, *expected[at:]]
+    assert launch.parse(given).overrides == ("PATH", LOGGING, *launch.parse(words).overrides)
+
+
+def test_a_choice_of_logging_stands():
+    words = ["hydra/job_logging=lmroute_json", "seed=1"]
+    assert [word for word in launch._with_ours(launch.parse(words)) if "job_logging" in word] == words[:1]
 
 
 APP = """
