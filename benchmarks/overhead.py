@@ -2,7 +2,8 @@
 
     python benchmarks/overhead.py [--calls 400]
 
-Timings depend on the machine; the ratios are what to look at. "routed" writes its call records to a file.
+Timings depend on the machine; the ratios are what to look at. "routed" writes its call records to a file, and a thread
+beside it watches the servers, as by default (health=watch); "not watched" is without that thread (health=off).
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     Rounds = dict[str, list[list["Cost"]]]
     """What each call cost, by contender and round."""
 
-CHILD, ROUTED, UNRECORDED = "dspy.LM(engine=<the child>)", "routed, records included", "routed, no records"
+CHILD, ROUTED = "dspy.LM(engine=<the child>)", "routed, records included"
+UNWATCHED, UNRECORDED = "routed, not watched", "routed, no records"
 NATIVE, ROUTER = "dspy.LM native", "litellm.Router"
 
 BLOCK = 10
@@ -71,13 +73,16 @@ def stub() -> Iterator[str]:
 def contenders(url: str, folder: Path) -> Calls:
     """The calls to compare, by name."""
     server = [f"providers.vllm.endpoint={url}", "providers.vllm.models=[stub]"]
-    stack = validate.load(["provider=vllm", "telemetry=off", *server])  # to a file of its own instead
+    words = ["provider=vllm", "telemetry=off", *server]  # records go to files of their own instead
+    stack = validate.load([*words, "health=watch", "health.share=false"])
     routed = lmroute.build(stack, sink=JsonlSink(folder / "calls.jsonl"), cache=False)
+    unwatched = validate.load([*words, "health=off"])
     children = routed.engine.children
     options: dict[str, Any] = {"num_retries": 0, "cache": False}
     lms = {
         CHILD: dspy.LM("stub", engine=children["vllm"], **options),
         ROUTED: routed,
+        UNWATCHED: lmroute.build(unwatched, sink=JsonlSink(folder / "unwatched.jsonl"), cache=False),
         UNRECORDED: dspy.LM(routed.model, engine=RoutingEngine(stack, children), **options),
         NATIVE: dspy.LM("openai/stub", api_base=f"{url}/v1", api_key="none", **options),
     }
@@ -149,11 +154,12 @@ def show(times: Rounds) -> None:
     for name, values in flat.items():
         print(f"{name:<30}{medians[name]:>9.0f}{statistics.quantiles(values, n=100)[98]:>9.0f}")
     rounds = added(times, ROUTED)
-    whole, bare = _median(rounds), _median(added(times, UNRECORDED))
+    whole, bare, unwatched = (_median(added(times, name)) for name in (ROUTED, UNRECORDED, UNWATCHED))
     low, _, high = statistics.quantiles([cost.wall for cost in rounds])
     print(f"\nrouting adds {whole.wall:.0f} us to a call of its child")
     print(f"  half of the {len(rounds)} rounds say {low:.0f} to {high:.0f} us; by CPU time it is {whole.cpu:.0f} us,")
     print(f"  of which {bare.cpu:.0f} us decide and trace, {whole.cpu - bare.cpu:.0f} us make and write the records")
+    print(f"it would add {unwatched.wall:.0f} us, {unwatched.cpu:.0f} us by CPU time, if nobody watched the servers")
     routed, native, router = medians[ROUTED], medians[NATIVE], medians[ROUTER]
     print(f"routed is {routed / native:.2f}x of dspy.LM native and {routed / router:.2f}x of litellm.Router")
 

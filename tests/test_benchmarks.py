@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 CONTENDERS = (
     "dspy.LM(engine=<the child>)",
     "routed, records included",
+    "routed, not watched",
     "routed, no records",
     "dspy.LM native",
     "litellm.Router",
@@ -45,6 +46,9 @@ def test_every_contender_is_shown_with_its_median_and_the_ratios(tmp_path):
         assert 0 < int(median) <= int(slowest)
     assert re.search(r"^routing adds -?\d+ us to a call of its child$", done.stdout, re.MULTILINE)
     assert re.search(r"by CPU time it is -?\d+ us,\n  of which -?\d+ us decide and trace, -?\d+ us", done.stdout)
+    assert re.search(
+        r"^it would add -?\d+ us, -?\d+ us by CPU time, if nobody watched the servers$", done.stdout, re.MULTILINE
+    )
     ratios = r"routed is \d+\.\d\dx of dspy\.LM native and \d+\.\d\dx of litellm\.Router"
     assert re.search(ratios, done.stdout)
     assert [file.name for file in tmp_path.iterdir() if file.name != "dspy"] == []

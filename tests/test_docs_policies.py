@@ -1,5 +1,7 @@
 """What README and docs/policies.md say of policies: what the terminal prints, and that every example is one."""
 
+import json
+import os
 import re
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import yaml
 
 from lmroute.cli import main
 from lmroute.config.schema import schema
-from lmroute.model import BUILT_IN, Failure, Operator, Order, shown
+from lmroute.model import BUILT_IN, Attributes, Decision, Failure, Operator, Order, shown
+from lmroute.telemetry.events import CallEvent, Usage, records
 from lmroute.validate import check
 from lmroute.validate.policy_tests.running import run
 
@@ -113,7 +116,9 @@ def test_the_commands_of_the_docs_work(command, overlay, monkeypatch):
     folder = overlay(routing__desk=WHOLE, routing__tests__desk=TESTS)
     monkeypatch.chdir(folder)
     words = command.replace("main:desk", "local_first").split()
-    if "replay" in words:
-        (folder / "outputs").mkdir()
-        (folder / "outputs" / "calls.jsonl").touch()
+    if {"replay", "--call"} & {*words}:
+        file = Path(os.environ["LMROUTE_STATE_HOME"]) / "events" / "2026-03-04" / "host-1-1.jsonl"
+        file.parent.mkdir(parents=True)
+        call = CallEvent("3f9a", "desk@1", Attributes(), Decision("", ()), (), Usage(), 1.0, 1.0)
+        file.write_text("".join(f"{json.dumps(record)}\n" for record in records(call)), encoding="utf-8")
     assert main(words) in {0, 1}

@@ -14,6 +14,7 @@ FLOORS = {
     "errors": 0,
     "model": 0,
     "diagnostics": 0,
+    "forks": 0,
     "config": 1,
     "routing": 1,
     "secrets": 1,

@@ -17,6 +17,7 @@ import threading
 import traceback
 from contextlib import contextmanager
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from lmroute import redact
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: from argparse, after ``--help``, ``--version`` or wrong usage.
     """
+    _open_streams()
     parser = _parser()
     chosen = parser.parse_args(argv)
     if chosen.verb is None:
@@ -73,6 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last net: a person reads this, not a traceback
         return _internal(error)
+
+
+def _open_streams() -> None:
+    """What was closed (``>&-``) goes nowhere; else every word would be an error, or those of stderr go to stdout."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  until the process ends
 
 
 def _run(verb: str, arguments: list[str]) -> int:

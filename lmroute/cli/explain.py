@@ -1,26 +1,32 @@
 """Tell what a code of `lmroute validate` means: why it matters, and a bad and a good example with what is printed.
 
-Without a code: the table of all codes.
+Or what a word of errorCode means, as `lmroute health`, `usage` and `logs` have it. Without a code: the table of all
+codes of `lmroute validate`.
+
+    lmroute explain LMR102
+    lmroute explain connection_refused
 """
 
 from __future__ import annotations
 
 import json
 import textwrap
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lmroute.cli.codes import code_of
 from lmroute.cli.output import colored, emit
 from lmroute.diagnostics import Severity
 from lmroute.validate.reporters.color import BOLD, CYAN, STYLE_OF, painter
+from lmroute.validate.rule import Rule
 from lmroute.validate.table import RULES
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from lmroute.cli.error_codes import Meaning
     from lmroute.validate.explain import Example
-    from lmroute.validate.rule import Rule
 
 _WIDTH = 88
 _KINDS = ("bad", "good")
@@ -28,19 +34,30 @@ _KINDS = ("bad", "good")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("codes", nargs="*", metavar="CODE", help="LMR102; lmr102 and 102 will do")
+    parser.add_argument(
+        "codes", nargs="*", metavar="CODE", help="LMR102; lmr102 and 102 will do. Or connection_refused"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Explain, or list."""
-    rules = [RULES[code_of(word)] for word in arguments.codes]
+    found = [each for word in arguments.codes for each in _meant(word)]
     if arguments.json:
-        told = [_document(rule) for rule in rules] if rules else [_row(rule) for rule in RULES.values()]
+        told = [_document(each) for each in found] if found else [_row(rule) for rule in RULES.values()]
         emit(json.dumps(told, indent=2) + "\n")
     else:
-        emit("\n".join(line for rule in rules for line in _explained(rule)) + "\n" if rules else _table())
+        emit("\n".join(line for each in found for line in _explained(each)) + "\n" if found else _table())
     return 0
+
+
+def _meant(word: str) -> list[Rule] | list[Meaning]:
+    if "_" in word or word.isalpha():  # no code of ours is
+        from lmroute.cli.error_codes import meanings  # noqa: PLC0415  health is not needed for the others
+
+        if found := [*meanings(word)]:
+            return found
+    return [RULES[code_of(word)]]
 
 
 def _table() -> str:
@@ -52,8 +69,12 @@ def _table() -> str:
     return "\n".join([*rows, "", "'lmroute explain CODE' tells more, with examples.", ""])
 
 
-def _explained(rule: Rule) -> Iterator[str]:
+def _explained(rule: Rule | Meaning) -> Iterator[str]:
     paint = painter(colored())
+    if not isinstance(rule, Rule):
+        yield f"{paint(rule.code, BOLD)} (of {rule.of}): {rule.summary}"
+        yield from ([f"  help: {rule.fix}"] if rule.fix else [])
+        return
     yield f"{paint(rule.code, STYLE_OF[rule.severity])}: {paint(rule.summary, BOLD)} ({_severity(rule)})"
     yield ""
     yield textwrap.fill(rule.why, _WIDTH, break_long_words=False, break_on_hyphens=False)
@@ -68,7 +89,9 @@ def _explained(rule: Rule) -> Iterator[str]:
     yield ""
 
 
-def _document(rule: Rule) -> dict[str, Any]:
+def _document(rule: Rule | Meaning) -> dict[str, Any]:
+    if not isinstance(rule, Rule):
+        return asdict(rule)
     shown = {
         kind: {"files": example.files, "command": example.command, "prints": _printed(example)}
         for kind, example in _examples(rule).items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from lmroute import redact
@@ -24,19 +24,21 @@ def told_as(kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except LmrouteError as error:
+    except Exception as error:
         if kind == "json":
-            emit(redact.text(json.dumps(document(error), indent=2)) + "\n")
+            with suppress(OSError):  # which may be what was raised: a full disk
+                emit(redact.text(json.dumps(document(error), indent=2)) + "\n")
         raise
 
 
-def document(error: LmrouteError) -> dict[str, Any]:
+def document(error: Exception) -> dict[str, Any]:
     """An error as plain data, with the findings that it stands for, as ``lmroute validate --format json`` has them."""
     from lmroute.validate.reporters.json_ import finding_document  # noqa: PLC0415  most commands end well
+    from lmroute.validate.reporters.presentable import presented  # noqa: PLC0415  see above
 
     findings = error.diagnostics if isinstance(error, ConfigError) else ()
     return {
         "format_version": FORMAT_VERSION,
-        "error": str(error),
-        "findings": [finding_document(finding) for finding in findings],
+        "error": str(error) if isinstance(error, LmrouteError) else f"internal error: {type(error).__name__}: {error}",
+        "findings": [finding_document(presented(finding)) for finding in findings],
     }

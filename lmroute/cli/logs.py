@@ -30,12 +30,15 @@ from lmroute.cli.output import emit, say
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lmroute.telemetry.index import Index
+    from lmroute.telemetry.index import Index, Ingested
     from lmroute.telemetry.latest import Line
 
 FORMAT_VERSION = "1.0"
 _POLL_S = 0.5
 _COUNT = 20
+
+
+_BUSY = "another process keeps the usage index to itself; calls that end now are shown when it lets go of it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,18 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     records.add_arguments(parser)
     add("-n", dest="count", type=_count, metavar="N", help="so many of the latest calls (20)")
     add("-f", "--follow", action="store_true", help="go on with those that end from now on, until Ctrl-C")
-    add("--call", metavar="ID", help="one call in full; ID may be its beginning")
+    add("--call", type=_id, metavar="ID", help="one call in full; ID may be its beginning")
     add("--attempts", action="store_true", help="the attempts of each call too")
     add("--json", action="store_true", help="the records themselves, one a line; with --call one JSON document")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show, and follow."""
-    with told_as("json" if arguments.json else "text"), records.filled(arguments.paths) as (index, _):
+    with told_as("json" if arguments.json else "text"), records.filled(arguments.paths) as (index, told):
         if arguments.call:
             emit(redact.text(_one(index, arguments)))
             return 0
-        return _several(index, arguments)
+        return _several(index, told, arguments)
 
 
 def _one(index: Index, arguments: argparse.Namespace) -> str:
@@ -70,7 +73,7 @@ def _one(index: Index, arguments: argparse.Namespace) -> str:
     return "\n".join(told(line, found)) + "\n"
 
 
-def _several(index: Index, arguments: argparse.Namespace) -> int:
+def _several(index: Index, told: Ingested, arguments: argparse.Namespace) -> int:
     from lmroute.telemetry.latest import latest, newest  # noqa: PLC0415
 
     asked = {"since": arguments.since, "until": arguments.until, "where": records.where(arguments)}
@@ -81,12 +84,14 @@ def _several(index: Index, arguments: argparse.Namespace) -> int:
 
     seen, lines = records.asked(index, arguments.paths, lambda: look(arguments.count or _COUNT))
     if not lines and not arguments.follow and not arguments.json:
-        emit(_nothing(arguments))
+        emit(_nothing(told, arguments))
     try:
         _show(index, lines, arguments)
         while arguments.follow:
             time.sleep(_POLL_S)
-            index.ingest(arguments.paths or None, keep_days=None)
+            is_busy, told = told.is_busy, index.ingest(arguments.paths or None, keep_days=None, wait_s=records.WAIT_S)
+            if told.is_busy and not is_busy:
+                print(_BUSY, file=sys.stderr)
             seen, lines = look(after=seen)
             _show(index, lines, arguments)
     except BrokenPipeError:
@@ -121,12 +126,20 @@ def _as_json(index: Index, lines: Sequence[Line], arguments: argparse.Namespace)
         yield from (json.dumps(record) for record in chosen if record is not None)
 
 
-def _nothing(arguments: argparse.Namespace) -> str:
+def _nothing(told: Ingested, arguments: argparse.Namespace) -> str:
+    if told.is_busy:
+        return f"{records.BUSY}\n"
     if arguments.paths:
         return f"there are no such calls in {', '.join(map(str, arguments.paths))}\n"
     if arguments.since or arguments.until or records.where(arguments):
         return "no such calls are recorded; 'lmroute logs' without options shows the latest of all\n"
     return "\n".join(records.NONE_YET) + "\nand 'lmroute logs -f' waits for them\n"
+
+
+def _id(word: str) -> str:
+    if not word.strip():
+        raise argparse.ArgumentTypeError(f"{word!r} is no id of a call; 'lmroute logs' shows those of the latest ones")
+    return word.lower() if re.fullmatch("[0-9A-Fa-f]+", word) else word  # ours are in small letters
 
 
 def _count(word: str) -> int:

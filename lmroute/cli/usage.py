@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--json", action="store_true", help="one JSON document")
     form.add_argument("--csv", action="store_true", help="the rows as CSV, with a header")
     form.add_argument("--prometheus", action="store_true", help="today's counters, all of them, for Prometheus")
-    add("--chart", type=Path, metavar="FILE.svg", help="also draw calls, errors and latency over time")
+    add("--chart", type=_svg, metavar="FILE.svg", help="also draw calls, errors and latency over time")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -76,9 +77,7 @@ def _expose(arguments: argparse.Namespace) -> int:
 
     chosen = records.where(arguments) or arguments.since or arguments.until or arguments.chart
     if chosen or arguments.by != _BY:
-        raise LmrouteError(
-            "--prometheus tells all of today; filters, times, --by and --chart do not go with it"
-        )
+        raise LmrouteError("--prometheus tells all of today; filters, times, --by and --chart do not go with it")
     with records.filled(arguments.paths) as (index, _):
         counts = records.asked(index, arguments.paths, lambda: counted(index, time.time()))
     emit(redact.text(exposition(counts)))
@@ -100,8 +99,10 @@ def _shown(found: Usage, series: Series, told: Ingested, arguments: argparse.Nam
     from lmroute.cli.records import data, tables  # noqa: PLC0415
 
     if arguments.json:
-        return json.dumps(data.document(found), indent=2) + "\n"
+        return json.dumps(data.document(found, told), indent=2) + "\n"
     if arguments.csv:
+        for line in tables.notes(found):  # a table has no place for them
+            print(redact.text(line), file=sys.stderr)
         return data.csv_of(found, end=_LINE_END)
     return "\n".join(tables.lines(found, series, told, arguments)) + "\n"
 
@@ -115,6 +116,12 @@ def _draw(series: Series, arguments: argparse.Namespace) -> None:
 
     filters = ", ".join(f"{name} {' or '.join(words)}" for name, words in records.where(arguments).items())
     emit(redact.text(svg(series, f"Calls{f' ({filters})' if filters else ''}")), arguments.chart)
+
+
+def _svg(words: str) -> Path:
+    if Path(words).suffix.lower() != ".svg":
+        raise argparse.ArgumentTypeError(f"a chart is an SVG file, so name one that ends in .svg: {words}.svg")
+    return Path(words)
 
 
 def _names(words: str) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from lmroute.config.repository import Repository
 from lmroute.config.resolution import resolved
 from lmroute.config.tracing import folders_of, trace
 from lmroute.errors import ConfigError, LmrouteError
+from lmroute.forks import in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +46,12 @@ if TYPE_CHECKING:
 _ROOT = "config"
 _SEARCHPATH = "hydra.searchpath"
 _session = threading.Lock()
+
+
+@in_child
+def _begin_in_child() -> None:
+    global _session  # noqa: PLW0603 - it is the process's
+    _session = threading.Lock()  # the parent may have been composing
 
 
 class TooManyJobs(LmrouteError):

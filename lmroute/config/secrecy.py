@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _SECRET_NAME = re.compile(
     r"api[_-]?key|auth(?!or)|bearer|credential|passw|secret|token(?!s|_s)|(?:^|[_.-])key$", re.IGNORECASE
 )
-_SECRET_VALUE = re.compile(r"://[^/\s]*@|\bsk-|\b(?:key|token)=|\bbearer\b", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"://\S*@|\bsk-|\b(?:key|token)=|\bbearer\b", re.IGNORECASE)
 _LONGEST = 60
 _LONGEST_WHOLE = 200
 _SHORTEST = 6

@@ -8,7 +8,7 @@ nothing and an offline run imports nothing of LiteLLM.
 from __future__ import annotations
 
 import asyncio
-import threading
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from dspy.clients.engines.lifecycle import aclosing_stream, closing_stream
 
 from lmroute.engine.exchange import exchanging, understood
 from lmroute.engine.wire import AsyncTransport, Transport
+from lmroute.forks import Forked, Locked, in_child
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -48,12 +49,12 @@ def _build(provider: Provider, place: Place, previous: _Built | None, kind: tupl
     return _Built(place, native(provider.native_config(place, transport)), transport)
 
 
-class ProviderEngine:
+class ProviderEngine(Locked):
     """A provider as a synchronous DSPy engine. ``request.model`` is a model of the profile, or ``auto``."""
 
     def __init__(self, provider: Provider) -> None:
+        super().__init__()
         self._provider = provider
-        self._lock = threading.Lock()
         self._built: _Built | None = None
 
     def complete(self, request: Request) -> Response:
@@ -74,7 +75,7 @@ class ProviderEngine:
                 with exchanging(call.exchange):
                     first = next(events)
                 self._provider.check_model(call, call.exchange.answered)
-                yield _with_model(first, call.exchange.answered)
+                yield call.shown(_with_model(first, call.exchange.answered))
                 with understood(call.exchange):
                     for event in events:
                         yield call.noted(event) if event.type == "end" else event
@@ -93,11 +94,16 @@ class ProviderEngine:
             built.transport.close()  # lm15 leaves a transport that it was given to whoever gave it
         self._provider.readiness.close()
 
+    def _begin_in_child(self) -> None:
+        super()._begin_in_child()
+        self._built = None
 
-class AsyncProviderEngine:
+
+class AsyncProviderEngine(Forked):
     """A provider as an asynchronous DSPy engine. Connections belong to an event loop, so there is one set for each."""
 
     def __init__(self, provider: Provider) -> None:
+        super().__init__()
         self._provider = provider
         self._built: dict[asyncio.AbstractEventLoop, _Built] = {}
         self._keepers: dict[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = {}
@@ -121,7 +127,7 @@ class AsyncProviderEngine:
                 with exchanging(call.exchange):
                     first = await anext(events)
                 self._provider.check_model(call, call.exchange.answered)
-                yield _with_model(first, call.exchange.answered)
+                yield call.shown(_with_model(first, call.exchange.answered))
                 with understood(call.exchange):
                     async for event in events:
                         yield call.noted(event) if event.type == "end" else event
@@ -152,6 +158,22 @@ class AsyncProviderEngine:
         keeper = self._keepers.get(asyncio.get_running_loop())
         if keeper is not None:
             await keeper.aclose()
+
+    def _begin_in_child(self) -> None:
+        _INHERITED.append((self._built, self._keepers))
+        self._built, self._keepers = {}, {}
+
+
+_LITELLMS = ("in_memory_llm_clients_cache", "module_level_client", "module_level_aclient")
+"""Where LiteLLM keeps its clients, and so their connections. It makes another one when there is none."""
+_INHERITED: list[object] = []
+"""The parent's, and kept as it is: to close an event loop takes from the parent's what it waits with."""
+
+
+@in_child
+def _begin_in_child() -> None:
+    litellm = vars(sys.modules["litellm"]) if "litellm" in sys.modules else {}
+    _INHERITED.extend(litellm.pop(name) for name in _LITELLMS if name in litellm)
 
 
 async def _aclose(built: _Built | None, unless: Any = None) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dspy import lm15
 
+from lmroute import redact
 from lmroute.engine.verdicts import own
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Exchange:
         mending: by what an answer of LM Studio is mended; ``None`` for other servers.
         answered: the model that the answer names first; empty until it is known.
         replied: whether an answer has begun.
+        echoes: whether a key stands in it: servers tell what they were sent.
         wait_until: the ``time.monotonic()`` value until which the next bytes are waited for.
     """
 
@@ -44,8 +46,9 @@ class Exchange:
     keyless: bool = False
     needs_choices: bool = False
     mending: Mending | None = None
-    answered: str = ""
+    answered: str = field(default="", repr=False)  # the server's word, which tracebacks may show
     replied: bool = False
+    echoes: bool = False
     wait_until: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,11 +58,18 @@ class Exchange:
         """Some of the body came in; the next bytes may take the idle time."""
         self._wait(self.patience.idle_s)
 
+    def read(self, body: bytes) -> bytes:
+        """What was read of the body, looked through for keys."""
+        self.echoes = self.echoes or redact.is_in(body)
+        return body
+
     def _wait(self, seconds: float) -> None:
         deadline = self.patience.deadline
         self.wait_until = min(deadline, time.monotonic() + seconds) if self.streams else deadline
 
 
+_ENDED_EARLY = "ended without"
+"""What DSPy's engines and lm15 say of a stream that broke off, all three of them in a sentence of their own."""
 _current: ContextVar[Exchange] = ContextVar("lmroute_exchange")
 
 
@@ -84,8 +94,10 @@ def understood(exchange: Exchange) -> Iterator[None]:
     """Once an answer has begun, what lm15's reading of it trips over is a bad reply and no bug."""
     try:
         yield
-    except lm15.LM15Error:
-        raise  # lm15's TimeoutError is a builtin error as well
+    except lm15.LM15Error as error:  # first, as lm15's TimeoutError is a builtin error as well
+        if isinstance(error, lm15.StreamAssemblyError) and _ENDED_EARLY in error.message:
+            own(error, "the stream ended early")
+        raise
     except _WHATEVER_AN_ANSWER_BREAKS as error:
         if not exchange.replied:
             raise

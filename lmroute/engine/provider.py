@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,8 +15,9 @@ from lmroute.engine.readiness import OnFetch, Place, Readiness
 from lmroute.engine.replies import Mending
 from lmroute.engine.request.attributes import estimate_tokens
 from lmroute.engine.shaping import spelled
-from lmroute.engine.trace import noted
+from lmroute.engine.trace import noted, without_keys
 from lmroute.engine.verdicts import ModelSubstitutedError, PromptTooLongError, advised, classify, refine
+from lmroute.forks import Locked
 from lmroute.logs import logger
 from lmroute.model import AUTO, Failure, Profile
 from lmroute.providers import dialing, lmstudio
@@ -67,8 +67,12 @@ class Call:
 
     def noted(self, answer: Any) -> Any:
         """The answer, or a stream's end event, with what was mended in it."""
-        mending = self.exchange.mending
+        mending, answer = self.exchange.mending, self.shown(answer)
         return noted(answer, mending.notes) if mending is not None else answer
+
+    def shown(self, answer: Any) -> Any:
+        """The answer, or an event, without a key in what DSPy's history and cache keep beside its text."""
+        return without_keys(answer) if self.exchange.echoes else answer
 
 
 class Provider:
@@ -100,6 +104,7 @@ class Provider:
         exchange = Exchange(
             self._patience(target.load_s), stream, needs_choices=is_chat, keyless=place.token is None, mending=mending
         )
+        exchange.echoes = self.is_litellm  # whose traffic nobody here reads, so its answers are always looked through
         return Call(place, replace(request, model=aimed), target, request.model != AUTO, exchange)
 
     def check_model(self, call: Call, answered: str) -> None:
@@ -109,7 +114,7 @@ class Provider:
             return
         if is_answer(call.target.listed, asked, answered):
             return
-        message = f"asked for {asked!r}, answered by {answered!r}"
+        message = redact.text(f"asked for {asked!r}, answered by {answered!r}")
         if not call.is_pinned:
             self.readiness.forget()  # any model would do, but another one is loaded by now, with another window
         elif self.profile.on_substitution == "error":
@@ -202,7 +207,7 @@ def _must_fit(request: Request, target: Target, profile: Profile) -> None:
         )
 
 
-class Providers:
+class Providers(Locked):
     """The provider of each profile, one for the sync and the async engine alike: what one learns of a server both know.
 
     Args:
@@ -210,8 +215,8 @@ class Providers:
     """
 
     def __init__(self, learnt: Learnt, on_fetch: OnFetch | None = None) -> None:
+        super().__init__()
         self._learnt, self._on_fetch = learnt, on_fetch
-        self._lock = threading.Lock()
         self._made: dict[str, Provider] = {}
 
     def of(self, profile: Profile) -> Provider:

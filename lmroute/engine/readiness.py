@@ -20,6 +20,7 @@ from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.stock import Stock, Target
 from lmroute.engine.verdicts import NotReadyError, own
 from lmroute.errors import LmrouteError, MissingExtra, ModelMissing, SecretError, ServerUnreachable, TokenRefused
+from lmroute.forks import Locked
 from lmroute.model import Candidate
 from lmroute.providers import catalog, dialing
 
@@ -90,15 +91,16 @@ class Server(Protocol):
         """Let go of it; the last holder ends the process."""
 
 
-class Readiness:
+class Readiness(Locked):
     """One provider's place and models, found on first use. Safe to ask from many threads."""
 
     def __init__(self, profile: Profile, learnt: Learnt | None = None, on_fetch: OnFetch | None = None) -> None:
+        super().__init__()
         self.profile = profile
         self._on_fetch = on_fetch
         self._learnt = learnt or Learnt()
         self._stock = Stock(profile, self._learnt)
-        self._lock, self._asking = threading.Lock(), threading.Lock()
+        self._asking = threading.RLock()
         self._failed: _Failed | None = None
         self._place: Place | None = None
         self._server: Server | None = None
@@ -166,7 +168,7 @@ class Readiness:
 
     @staticmethod
     @contextmanager
-    def _alone(lock: threading.Lock) -> Iterator[None]:
+    def _alone(lock: threading.RLock) -> Iterator[None]:
         """One caller finds something out, the others wait for it, each as long as its own deadline allows.
 
         What came of it, a failure too, is theirs as well: a server that hangs is not waited for by one after the other.
@@ -209,6 +211,12 @@ class Readiness:
         for name in self.profile.models:
             self._learnt.windows[Candidate(self.profile.id, name)] = server.context_window
         return Place(catalog.base_url(self.profile, server.base_url), server.api_key)
+
+    def _begin_in_child(self) -> None:
+        super()._begin_in_child()
+        self._asking = threading.RLock()
+        if self._server is not None:
+            self._place = None  # the parent may let go of its server: this process takes hold of it itself
 
     def _hold(self, server: Server | None) -> None:
         previous, self._server = self._server, server

@@ -7,7 +7,6 @@ stream falls back only before its first token, and copies share the engine.
 
 from __future__ import annotations
 
-import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +26,7 @@ from lmroute.engine.request.attributes import ambient
 from lmroute.engine.routing import Routing
 from lmroute.engine.sinks import sink_of
 from lmroute.engine.supports import Supports
+from lmroute.forks import Locked
 from lmroute.routing.decide import decide
 from lmroute.telemetry.sink import NoSink, SafeSink
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from lmroute.telemetry.sink import Sink
 
 
-class _Engine:
+class _Engine(Locked):
     """What both engines have: the routing, what they claim to support, how they are copied and saved.
 
     Args:
@@ -63,9 +63,9 @@ class _Engine:
         live: Live | None = None,
         providers: Providers | None = None,
     ) -> None:
+        super().__init__()
         live = live or Live()
         self._providers = providers or Providers(live.learnt)
-        self._rerouting = threading.Lock()
         self._retired: list[Any] = []
         self.routing = Routing.of(stack, children, live, SafeSink.of(sink or NoSink()))
         live.adopt(self.routing.policy)
@@ -93,7 +93,7 @@ class _Engine:
         servers is kept. The others' are closed with this engine. DSPy's cache goes by the LM's name, which its owner
         has to change to ``lmroute/{engine.routing.name}``.
         """
-        with self._rerouting:
+        with self._lock:
             old = self.routing
             children = {id_: self._kept(profile.id, stack) for id_, profile in stack.providers.items()}
             new = Routing.of(stack, children, old.live, old.sink)

@@ -6,6 +6,8 @@ from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from lmroute import redact
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 TRACE_KEY = "lmroute"
 """Where the trace stands in ``response.provider_data``."""
+
+_METADATA = ("id", "model", "provider_data")
 
 
 def trace(name: str, decision: Decision, attempts: Sequence[Attempt]) -> dict[str, Any]:
@@ -26,6 +30,14 @@ def trace(name: str, decision: Decision, attempts: Sequence[Attempt]) -> dict[st
         "attempts": [_shown(attempt) for attempt in attempts],
         "dropped": {str(c.candidate): c.dropped for c in decision.considered if c.dropped},
     }
+
+
+def without_keys(answer: Any) -> Any:
+    """A response or an event without the keys in its metadata; what the model says is the caller's."""
+    for name in _METADATA:
+        if value := getattr(answer, name, None):
+            answer = with_field(answer, name, redact.data(value))
+    return answer
 
 
 def noted(answer: Any, notes: Sequence[str]) -> Any:

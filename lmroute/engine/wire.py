@@ -28,6 +28,7 @@ from lmroute.engine import replies
 from lmroute.engine.exchange import Exchange, current
 from lmroute.engine.replies import Frames, settle
 from lmroute.engine.verdicts import own
+from lmroute.forks import Forked
 from lmroute.providers import dialing
 from lmroute.providers.http import describe
 
@@ -44,7 +45,7 @@ _BREAKS = (
 """Of httpcore's and h11's words for a broken protocol, those that quote nothing of what came."""
 
 
-class Transport:
+class Transport(Forked):
     """A synchronous lm15 transport to one address.
 
     Raises:
@@ -54,6 +55,7 @@ class Transport:
     def __init__(self, address: str, locality: Locality) -> None:
         with _translated():
             self._pool = dialing.pool(address, locality)
+        super().__init__()
         # DSPy closes no engine that it was given, so an LM that is let go of lets go of its connections.
         weakref.finalize(self, self._pool.close)
 
@@ -78,6 +80,10 @@ class Transport:
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
+
+    def _begin_in_child(self) -> None:
+        # Its connections have closed themselves; to let go of it, and of a stream that is half read, takes its lock.
+        self._pool._optional_thread_lock = type(self._pool._optional_thread_lock)()  # noqa: SLF001
 
 
 class AsyncTransport:
@@ -136,7 +142,7 @@ class _Answer:
             where = self.header("location") or "nowhere"
             error = lm15.ProviderError(f"redirected to {where}; the endpoint should be that", status=self.status)
             raise own(error, "redirected elsewhere; the endpoint should be that")
-        self.status, body = settle(self.status, body, self._exchange)
+        self.status, body = settle(self.status, self._exchange.read(body), self._exchange)
         return body
 
 
@@ -175,8 +181,8 @@ class Answer(_Answer):
             return
         frames = Frames(self._exchange)
         for chunk in self._chunks():
-            yield frames.feed(chunk)
-        yield frames.rest()
+            yield self._exchange.read(frames.feed(chunk))
+        yield self._exchange.read(frames.rest())
 
 
 class AsyncAnswer(_Answer):
@@ -217,8 +223,8 @@ class AsyncAnswer(_Answer):
             return
         frames = Frames(self._exchange)
         async for chunk in self._chunks():
-            yield frames.feed(chunk)
-        yield frames.rest()
+            yield self._exchange.read(frames.feed(chunk))
+        yield self._exchange.read(frames.rest())
 
 
 def _outgoing(request: Any, exchange: Exchange, *, last: bool = False) -> httpcore.Request:

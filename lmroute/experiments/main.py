@@ -67,10 +67,12 @@ def _run(words: Sequence[str]) -> int:
     line = launch.parse(words)
     if line.asks_only:
         preflight.refuse_literal_keys(line.overrides)
+        preflight.refuse_pasted_keys(line.words)
         return _print_redacted(line)
     line = replace(line, multirun=line.multirun or compose.sweeps(line.overrides))
     for warning in preflight.check(compose.jobs(line.overrides) if line.multirun else [line.overrides]):
         print(redact.text(f"warning: {warning}"), file=sys.stderr)
+    preflight.refuse_pasted_keys(line.words)
     return launch.launch(_job, line, _tell)
 
 

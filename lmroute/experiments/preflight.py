@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lmroute import redact
 from lmroute.config.compose import compose
 from lmroute.config.decode import decode
 from lmroute.diagnostics import Severity
-from lmroute.errors import ConfigError
+from lmroute.errors import ConfigError, LmrouteError
 from lmroute.validate.pipeline import judge
 
 if TYPE_CHECKING:
@@ -65,6 +66,21 @@ def refuse_literal_keys(overrides: Sequence[str]) -> None:
     """
     if literal := [finding for finding in _judged(overrides)[1] if finding.code == "LMR005"]:
         raise ConfigError(literal)
+
+
+def refuse_pasted_keys(words: Sequence[str]) -> None:
+    """Refuse a command line with a key in it, wherever: Hydra writes the words into the run's folder, as they are.
+
+    Raises:
+        LmrouteError: a word has the shape of a key.
+    """
+    for word in words:
+        if (shown := redact.text(word)) != word:
+            raise LmrouteError(
+                f"the command line holds what looks like a key: {shown}\n"
+                "  help: leave it out, since words are kept in the run's folder (.hydra) and in the shell's history; "
+                "a key that stood here is better made anew"
+            )
 
 
 def rows_of(stack: Stack, folder: Path) -> list[data.Row]:

@@ -72,8 +72,12 @@ class Asker:
             server.waits_since = None
             if found := results.fresh(profile, token, longest_age_s):  # published while nobody held that turn
                 return *found, Source.SHARED
+            began = self._clock()
             result = self._asked(profile, patience, token)
-            results.publish(profile, token, result)
+            if not patience.outlasted(
+                self._clock() - began
+            ):  # else this process was stopped: nobody knows how old it is
+                results.publish(profile, token, result)
             return result, 0.0, Source.PROBE
 
     def _is_tired(self, server: Server, patience: Patience) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lmroute.health.status import Source
 from lmroute.model import Failure
-from lmroute.providers.probe import SERVING, ErrorCode, State
+from lmroute.providers.probe import SERVING, ErrorCode, Outcome, State
 from lmroute.providers.probe.faults import KINDS
+from lmroute.redact import one_line
 from lmroute.routing.breaker import LONGEST_RETRY_AFTER_S, NOT_THE_SERVERS_FAULT
 
 if TYPE_CHECKING:
@@ -29,8 +30,13 @@ ABOUT_THE_LIST = frozenset(
 )
 """Errors that speak of the list of models: calls may be answered all the same."""
 
+LISTS_ONLY = ABOUT_THE_LIST | {ErrorCode.NOT_JSON, ErrorCode.PROTOCOL_ERROR}
+"""Errors that speak of the list alone once a call was answered: some servers have a web page in its place."""
+
+_NO_LIST_THERE = LISTS_ONLY - {ErrorCode.MODEL_NOT_FOUND, ErrorCode.NO_MODELS, ErrorCode.WRONG_TYPE, ErrorCode.NO_LIST}
+
 PAUSE_S = 5.0
-"""How long a server that throttles is left alone if it does not say how long."""
+"""How long a server that throttles a probe is left alone if it does not say how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,31 @@ def of_probe(result: ProbeResult, *, began: float, ended: float, at: float, sour
     )
 
 
+def in_spite_of(seen: Observation) -> Observation:
+    """What a probe complained of, of a server that answers calls in spite of it."""
+    if seen.error_code not in _NO_LIST_THERE:
+        return replace(seen, state=State.DEGRADED)
+    fix = "it answers calls but tells no list of its models: name them in the models of its profile, and all is well"
+    return replace(seen, state=State.DEGRADED, fix=fix)
+
+
+def is_kept_waiting(seen: Observation) -> bool:
+    """Whether a probe was connected and then not answered in time."""
+    is_connected = any(phase.name == "connect" and phase.outcome is Outcome.OK for phase in seen.phases)
+    return seen.error_code is ErrorCode.TIMEOUT and is_connected
+
+
+def busy(seen: Observation, calls: int) -> Observation:
+    """What it means to be kept waiting while so many calls are under way."""
+    under_way = "a call is" if calls == 1 else f"{calls} calls are"
+    return replace(
+        seen,
+        state=State.DEGRADED,
+        message=f"it is busy: its list of models did not come in time while {under_way} under way",
+        fix="let it finish; if that is usual, set concurrency in its profile to what it can do at once",
+    )
+
+
 _BY_FAILURE: dict[Failure, tuple[ErrorCode, State, str]] = {
     Failure.TRANSPORT: (ErrorCode.CONNECTION_RESET, State.DOWN, "a call could not reach it"),
     Failure.TIMEOUT: (ErrorCode.TIMEOUT, State.DOWN, "a call was not answered in time"),
@@ -127,18 +158,24 @@ def of_failure(
         ended=ended,
         at=at,
         error_code=code,
-        message=said or usual,
-        fix=_FIXES.get(failure, ""),
+        message=one_line(f"{usual} {said}" if said.startswith("(") else f"{usual}: {said}") if said else usual,
+        fix=_FIXES[failure],
         retry_after_s=retry_after_s,
     )
 
 
 _FIXES = {
+    Failure.TRANSPORT: "is it still running? If it broke off the call, its own log tells why",
     Failure.TIMEOUT: "is it overloaded? A slow model wants a larger timeouts.total_s in its profile",
+    Failure.SERVER: "look at the server's own log for what failed there",
+    Failure.BAD_REPLY: "look at the server's own log; is the type in its profile what it is?",
+    Failure.UNAVAILABLE: "look at the server's own log for why it does not load, or load the model there by hand",
+    Failure.RATE_LIMIT: "wait, or ask for a higher limit; other candidates serve meanwhile",
     Failure.AUTH: "correct the token that its auth_token names",
     Failure.BILLING: "top up the account; other candidates serve meanwhile",
     Failure.NOT_CONFIGURED: "provide the secret that its auth_token names",
     Failure.UNSUPPORTED_MODEL: "correct its models, or load the model there",
+    Failure.MODEL_SUBSTITUTED: "load the model there that its profile names, or name the one that answers",
 }
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from lmroute.providers.probe import ProbeResult
 
 _SHORTEST_S = 0.05
+_AT_ONCE = Rules(down_after=1)
+"""Who looks once believes what is seen; a probe has its own second and third try."""
 
 
 def look(
@@ -54,4 +56,5 @@ def look(
 def status_of(result: ProbeResult, at: float) -> Status:
     """What a single probe says, which ended at ``at`` (seconds of the epoch)."""
     seen = of_probe(result, began=0.0, ended=0.0, at=at, source=Source.PROBE)
-    return machine.status(result.provider, machine.probed(UNKNOWN, seen, Rules(), 0.0), Rules(), 0.0)
+    known = machine.probed(UNKNOWN, seen, _AT_ONCE, 0.0)
+    return machine.status(result.provider, known, _AT_ONCE, 0.0)

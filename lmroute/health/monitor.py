@@ -10,13 +10,13 @@ monitor.close()
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from lmroute.forks import Forked
 from lmroute.health.asking import Asker
 from lmroute.health.clock import elapsed
 from lmroute.health.evidence import counts
@@ -43,7 +43,7 @@ _SHORTEST_WAIT_S = 0.01
 _JOIN_S = 0.5
 
 
-class Monitor:
+class Monitor(Forked):
     """How providers are. Safe to use from threads, event loops, finalizers and over forks.
 
     Without ``settings.watch`` nothing is probed and nobody is ``unusable``: only calls tell how a server is.
@@ -54,6 +54,9 @@ class Monitor:
         clock: seconds of a clock that never goes back, and goes on while the machine sleeps.
         wall: seconds of the epoch.
         results: what other processes found out is used too; ``None`` uses one's own probes only.
+
+    Attributes:
+        under_way: how many calls to a provider are; set by whoever makes them. A server that is busy may be late.
     """
 
     _lock: threading.RLock
@@ -76,8 +79,9 @@ class Monitor:
     ) -> None:
         self._profiles, self._settings = tuple(profiles), settings
         self._probe, self._clock, self._wall, self._results = probe, clock, wall, results
+        self.under_way: Callable[[str], int] = lambda _: 0
         self._begin_anew(epoch=0)
-        _MONITORS.add(self)
+        super().__init__()
 
     @property
     def epoch(self) -> int:
@@ -198,6 +202,9 @@ class Monitor:
         self._registry = Registry(self._settings, epoch=epoch)
         self._registry.adopt(self._profiles, self._settings, self._when())
 
+    def _begin_in_child(self) -> None:
+        self._begin_anew(self.epoch)  # what threads of the parent were at does not go on here
+
     def _turn(self) -> float | None:
         """Do what is to be done; seconds until there is more, or ``None`` when this is not the thread any more."""
         with self._lock:
@@ -230,7 +237,8 @@ class Monitor:
 
     def _ended(self, server: Server, found: Found | None, began: float) -> None:
         with self._lock:
-            self._registry.ended(server, self._when(), found, began)
+            under_way = self.under_way(server.profile.id)
+            self._registry.ended(server, self._when(), found, began, under_way=under_way)
         self._wake.put(None)
 
     def _tell(self, turn: Turn) -> None:
@@ -266,15 +274,3 @@ def _wait(wake: SimpleQueue[None], seconds: float) -> None:
             wake.get_nowait()
     except Empty:
         pass
-
-
-_MONITORS: weakref.WeakSet[Monitor] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for monitor in list(_MONITORS):
-        monitor._begin_anew(monitor.epoch)  # noqa: SLF001  what threads of the parent were at does not go on here
-
-
-if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_after_fork)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lmroute.health import machine
 from lmroute.health.announcing import Announcer
-from lmroute.health.evidence import ABOUT_THE_LIST, assured, of_failure, of_probe
+from lmroute.health.evidence import ABOUT_THE_LIST, assured, busy, is_kept_waiting, of_failure, of_probe
 from lmroute.health.machine import UNKNOWN, Rules
 from lmroute.health.schedule import Schedule
 from lmroute.health.status import Source, Status
@@ -140,24 +140,36 @@ class Registry:
         return Turn(begin, changed, announced, next_at)
 
     def ended(
-        self, server: Server, when: Moment, found: tuple[ProbeResult, float, Source] | None, began: float
+        self,
+        server: Server,
+        when: Moment,
+        found: tuple[ProbeResult, float, Source] | None,
+        began: float,
+        *,
+        under_way: int = 0,
     ) -> None:
         """A probe has ended.
 
         Args:
             found: its result, how old that is in seconds, and who found it; ``None`` when there is none to be had.
             began: when it did.
+            under_way: calls to the server that are, now.
         """
         is_ours = self.servers.get(server.profile.id) is server
         not_before = float("-inf")
         in_doubt = server.waits_since is not None
+        if found is not None and found[2] is Source.PROBE and self.patience.outlasted(when.now - began):
+            found, in_doubt = None, True  # this process was stopped: that may be old, or a timeout of its own making
         if found is not None and is_ours:
             result, age_s, source = found
             ended, at = when.now - age_s, when.at - age_s
             seen = of_probe(result, began=min(began, ended), ended=ended, at=at, source=source)
-            server.known = machine.probed(self._latest(server, when), seen, self.rules(server), when.now)
+            believe, is_busy = machine.probed, under_way > 0 and is_kept_waiting(seen)
+            if is_busy:
+                believe, seen = machine.kept_waiting, busy(seen, under_way)
+            server.known = believe(self._latest(server, when), seen, self.rules(server), when.now)
             server.seen = max(server.seen, ended)
-            in_doubt = server.known.in_doubt and seen.state not in {State.UNKNOWN, State.THROTTLED}
+            in_doubt = server.known.in_doubt and not is_busy and seen.state not in {State.UNKNOWN, State.THROTTLED}
             if seen.state is State.THROTTLED:
                 not_before = seen.ended + seen.pause_s
         sick = is_ours and server.known.state in _OUT

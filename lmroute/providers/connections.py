@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpcore
 
+from lmroute.forks import Forked
+
 if TYPE_CHECKING:
     import ssl
 
@@ -102,8 +104,12 @@ class _Bounded:
         return self.inner.get_extra_info(info)
 
 
-class BoundedStream(_Bounded, httpcore.NetworkStream):
-    """A connection whose reads and writes end at the deadline."""
+class BoundedStream(_Bounded, Forked, httpcore.NetworkStream):
+    """A connection whose reads and writes end at the deadline. A forked child closes its copy, and tells nobody."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        Forked.__init__(self)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
@@ -119,6 +125,9 @@ class BoundedStream(_Bounded, httpcore.NetworkStream):
     def close(self) -> None:
         self.awaits_answer = False
         self.inner.close()
+
+    def _begin_in_child(self) -> None:
+        self.close()  # without a word of TLS; while a copy is open, the server would not see the parent go away
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None

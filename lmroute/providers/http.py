@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ WIRE_ERRORS = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.Protoc
 """What a request that was sent, or was to be, may end with beside an answer."""
 
 _LOOKED_AT = 4096
+_BEGUN = re.compile(r"(t(ru?)?|f(a(ls?)?)?|n(ul?)?|-|\.|[eE][+-]?)?")
+"""What is left for a reader to stumble over when a word or a number of JSON is cut off; nothing between two of them."""
+_BEGUN_ESCAPE = re.compile(r"\\u[0-9a-fA-F]{0,4}$")
 _SHOWN = 60
 
 
@@ -146,6 +150,10 @@ class Compressed(Unreadable):
     """A body that was compressed although that was not asked for."""
 
 
+class CutOff(Unreadable):
+    """A body that begins as JSON and ends too early."""
+
+
 def _capped(chunks: Iterable[bytes]) -> bytes:
     body = bytearray()
     for chunk in chunks:
@@ -184,6 +192,22 @@ def _reply(status: int, body: bytes, headers: dict[str, str]) -> Reply:
             return Reply(status, None, headers)
         if (coding := headers.get("content-encoding", "identity")) != "identity":
             raise Compressed(f"the answer is compressed ({redact.text(coding)[:_SHOWN]!r})") from error
+        if _is_cut_off(body, error):
+            raise CutOff(f"the answer is cut off after {len(body)} bytes") from error
         # Redacted before it is cut: half a secret has no shape any more.
         start = redact.text(body[:_LOOKED_AT].decode("utf-8", errors="replace"))[:_SHOWN]
         raise Unreadable(f"the answer is no JSON, it begins {start!r}" if body else "the answer is empty") from error
+
+
+def _is_cut_off(body: bytes, error: Exception) -> bool:
+    """Whether an object or a list was sound for as long as it went on."""
+    if body.lstrip()[:1] not in {b"{", b"["}:
+        return False
+    if isinstance(error, UnicodeDecodeError):
+        return error.reason == "unexpected end of data"
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    rest = error.doc[error.pos :].strip()
+    if error.msg.startswith("Unterminated string") or _BEGUN.fullmatch(rest):
+        return True
+    return "escape" in error.msg and _BEGUN_ESCAPE.search(error.doc) is not None

@@ -18,7 +18,7 @@ from lmroute.redact.values import MASK, PLACEHOLDERS, Known
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["MASK", "PLACEHOLDERS", "Known", "data", "headers", "one_line", "remember", "text"]
+__all__ = ["MASK", "PLACEHOLDERS", "Known", "data", "headers", "is_in", "one_line", "remember", "text"]
 
 _LONGEST = 240
 """Characters of one line of somebody else's text."""
@@ -33,6 +33,11 @@ _known = Known()
 def remember(value: str) -> None:
     """Have this exact value, and every way in which it may be written, masked from now on."""
     _known.remember(value)
+
+
+def is_in(data: bytes) -> bool:
+    """Whether a known secret may be in there: for who has to look at much and seldom finds one."""
+    return _known.is_in(data)
 
 
 def text(message: str) -> str:

@@ -60,9 +60,9 @@ def _redact(error: BaseException) -> None:
             with suppress(AttributeError):
                 setattr(error, name, masked)
     for name in _HOLDERS:
-        value = getattr(error, name, None)
-        if value is not None and (not isinstance(value, _PLAIN) or _shown(value) != value):
-            with suppress(AttributeError):
+        with suppress(Exception):  # a property of somebody else's, which may raise, or may not be set
+            value = getattr(error, name, None)
+            if value is not None and (not isinstance(value, _PLAIN) or _shown(value) != value):
                 setattr(error, name, value[:0] if isinstance(value, (str, bytes)) else None)
 
 

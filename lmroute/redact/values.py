@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
 from typing import TYPE_CHECKING
+
+from lmroute.forks import Locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,11 +27,11 @@ _PADDING = r"(?:=|%3[dD]|\\{1,4}u003[dD]){0,2}"
 _HTML = {"&": "amp", "<": "lt", ">": "gt", '"': "quot", "'": "apos"}
 
 
-class Known:
+class Known(Locked):
     """Values to be masked. Reading takes no lock, because a finalizer may have to write a record at any time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self._patterns: dict[str, str] = {}
         self._hunted: tuple[tuple[str, str], ...] = ()
 
@@ -43,13 +44,24 @@ class Known:
             self._patterns |= dict(_base64(value))
             while len(self._patterns) > _MOST:
                 del self._patterns[next(iter(self._patterns))]
-            self._hunted = tuple((core, pattern) for pattern, core in self._patterns.items())
+            self._hunt()
+
+    def _hunt(self) -> None:
+        self._hunted = tuple((core, pattern) for pattern, core in self._patterns.items())
+
+    def _begin_in_child(self) -> None:
+        super()._begin_in_child()
+        self._hunt()  # whoever was remembering one is not here
 
     def spans(self, message: str) -> Iterator[tuple[int, int]]:
         """Where known values stand, as start and end; they may overlap."""
         for core, pattern in self._hunted:
             if core in message:  # a hundredth of the pattern's time
                 yield from (found.span() for found in re.finditer(pattern, message))
+
+    def is_in(self, data: bytes) -> bool:
+        """Whether one may stand in there, at the cost of a search for each."""
+        return any(core.encode() in data for core, _ in self._hunted)
 
 
 def _core(value: str) -> str:

@@ -8,9 +8,9 @@ No clock of its own: every ``now`` and ``since`` is a value of one monotonic clo
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 
+from lmroute.forks import Locked
 from lmroute.model import Failure
 
 STREAK = 5
@@ -35,7 +35,7 @@ PROBE_FAILED = "breaker open, its last probe failed"
 _MOST_DOUBLINGS = 16  # all pauses are at their longest by then, and powers of two have not outgrown a float
 
 
-class Breaker:
+class Breaker(Locked):
     """One candidate's breaker. Safe to use from many threads.
 
     An outcome counts only when its call began in the breaker's present state: what began before it opened, or before it
@@ -47,8 +47,8 @@ class Breaker:
     """
 
     def __init__(self, probe_lease_s: float = PROBE_LEASE_S) -> None:
+        super().__init__()
         self._probe_lease_s = probe_lease_s
-        self._lock = threading.RLock()  # a garbage-collected stream may report while its thread is in here
         self._recent: deque[bool] = deque(maxlen=WINDOW)
         self._streak = 0
         self._openings = 0  # in a row; 0 means closed
@@ -67,6 +67,10 @@ class Breaker:
         if now < self._throttled_until:
             return THROTTLED
         return self._reason if now < self._until else ""
+
+    def throttled_s(self, now: float) -> float:
+        """Seconds for which it is still left alone because the server asked for that; 0 if it is not."""
+        return max(0.0, self._throttled_until - now)
 
     def next_try(self, now: float) -> float:
         """When it may be asked again, if nothing is reported until then; ``now`` if it may be asked already."""
@@ -123,6 +127,10 @@ class Breaker:
         with self._lock:
             if self._openings and not self._probing:
                 self._until = min(self._until, now)
+
+    def _begin_in_child(self) -> None:
+        super()._begin_in_child()
+        self.cancelled(self._since)  # if there is a probe, it is the parent's
 
     def _count_failure(self, now: float) -> None:
         if self._probing:

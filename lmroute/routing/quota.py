@@ -5,8 +5,7 @@ It bounds second attempts at the same provider; going on to another one is free.
 
 from __future__ import annotations
 
-import threading
-
+from lmroute.forks import Locked
 from lmroute.model import Failure
 
 CAPACITY = 500
@@ -16,12 +15,12 @@ TRANSIENT_COST = 14
 SUCCESS_GIVES = 1
 
 
-class RetryQuota:
+class RetryQuota(Locked):
     """One provider's tokens. Safe to use from many threads."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
+        super().__init__()
         self._capacity = self._tokens = capacity
-        self._lock = threading.RLock()  # a garbage-collected stream may report while its thread is in here
 
     @property
     def tokens(self) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from lmroute import redact
 from lmroute.errors import MissingExtra, SecretError
 from lmroute.model import Secret, SecretRef, SecretSource
+from lmroute.redact.errors import redacted
 from lmroute.secrets import system_keyring
 from lmroute.secrets.system_keyring import KEYRING_SERVICE
 
@@ -58,6 +59,11 @@ def resolve(ref: SecretRef) -> Secret | None:
         SecretError: the secret is required and absent, or no token, or its source failed. Names the reference only.
         MissingExtra: a keyring is asked for, and ``keyring`` is not installed.
     """
+    with redacted():  # the frames inside hold what was read
+        return _resolved(ref)
+
+
+def _resolved(ref: SecretRef) -> Secret | None:
     value = _LOOKUPS[ref.source](ref.names).strip()
     if value:
         _must_fit_a_header(value, str(ref))

@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lmroute.errors import MissingExtra, SecretError
+from lmroute.forks import Forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,10 +68,14 @@ def _must_protect(ring: Any) -> None:
         raise SecretError(f"this system has no keyring that protects what it keeps ({kind}); {_ELSEWHERE}")
 
 
-class _Turn:
+class _Turn(Forked):
     """One question at a time, each in a daemon thread; whoever comes while one hangs does not wait for it."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self._begin_in_child()
+
+    def _begin_in_child(self) -> None:
         self._free = threading.Lock()
         self._hangs = False
 

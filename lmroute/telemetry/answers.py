@@ -20,11 +20,12 @@ class Row:
             that nobody answered.
         calls: ``ok``, ``errors`` and ``cancelled`` together.
         error_codes: how many failed with which.
+        asked_last: who that was, of the calls that were not answered, by the same codes; none where nobody was asked.
         fallbacks: those answered by another candidate than the first that was asked.
         p50_ms, p95_ms: of their durations, those that failed included. ``None`` when there are none.
         first_token_p50_ms: of those that were streamed.
-        input_tokens, output_tokens: as far as they were told.
-        untold: calls whose tokens were not told, or not all.
+        input_tokens, output_tokens: as far as they were told; ``None`` when they were for no call.
+        untold: answered calls whose tokens were not told, or not all.
         cost_usd: as far as it is known; ``None`` when it is for no call.
         unpriced: calls that were answered, or cancelled, at a cost that is not known.
         free: calls whose cost is 0 because a machine of one's own answered them.
@@ -37,12 +38,13 @@ class Row:
     errors: int = 0
     cancelled: int = 0
     error_codes: dict[str, int] = field(default_factory=dict)
+    asked_last: dict[str, dict[str, int]] = field(default_factory=dict)
     fallbacks: int = 0
     p50_ms: float | None = None
     p95_ms: float | None = None
     first_token_p50_ms: float | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0
     untold: int = 0
     cost_usd: float | None = None
     unpriced: int = 0
@@ -72,11 +74,12 @@ class Usage:
     """An answer.
 
     Attributes:
-        since, until: what was looked at. Where no limit was given, from the first to the last record.
+        since, until: what was looked at, ``until`` not included. Where no limit was given, from the minute of the first
+            call to the one after the last.
         rows: most calls first; by day or hour, in the order of time.
         totals: all rows together.
         attempts: by provider, most failed first.
-        lost: records that could not be written, by sink. They are missing in everything else.
+        lost: records that a sink did not take, by sink. Those of ``records`` are missing in everything else.
         left_out: lines of all files that are no record of ours, by what is wrong with them.
         is_approximate: percentiles are within ``within`` of the true ones.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from lmroute.telemetry.locked import Locked
+from lmroute.forks import Locked
 from lmroute.telemetry.worker import PATIENCE_S, Worker
 
 if TYPE_CHECKING:

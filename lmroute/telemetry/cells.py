@@ -31,12 +31,14 @@ _SUMS = """SELECT {slot}, dim, sum(calls), sum(fallbacks), sum(input_tokens), su
     sum(nano_usd), sum(priced) FROM minutes WHERE minute >= ? AND minute < ? AND {wanted} GROUP BY 1, 2"""
 _EACH = "SELECT {slot}, dim, duration, first_token FROM calls WHERE ts >= ? AND ts < ? AND {wanted}"
 _BUCKETS = "SELECT {slot}, cell, sum(calls) FROM latencies WHERE minute >= ? AND minute < ? GROUP BY {by}cell"
+_LAST = """SELECT {slot}, dim, call_dim, sum(attempts) FROM tries WHERE minute >= ? AND minute < ? AND is_last
+    GROUP BY 1, 2, 3"""
 _TRIES = "SELECT dim, call_dim, sum(attempts) FROM tries WHERE minute >= ? AND minute < ? GROUP BY 1, 2"
 
 
 @dataclass(slots=True)
 class Sums:
-    """Counts of calls; ``usage.Row`` says what they mean."""
+    """Counts of calls; ``usage.Row`` says what they mean. ``told``: all tokens were."""
 
     calls: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
@@ -44,6 +46,7 @@ class Sums:
     fallbacks: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    told: int = 0
     untold: int = 0
     nano_usd: int = 0
     priced: int = 0
@@ -119,7 +122,8 @@ class Cells:
                     fallbacks,
                     into,
                     out,
-                    untold=untold,
+                    told=calls - untold,
+                    untold=untold if is_answered else 0,
                     nano_usd=nano_usd,
                     priced=priced,
                     unpriced=0 if words["status"] == "error" else calls - priced,
@@ -148,6 +152,13 @@ class Cells:
                     pair[1].each.append(first_token)
         for (slot, dim), pair in found.items():
             yield slot, self._words[dim], *pair
+
+    def asked_last(self, step: int | None) -> Iterator[tuple[int, Words, str, int]]:
+        """Who was asked last in calls that were not answered, by stretches of time and by the words of those calls."""
+        for slot, dim, call_dim, calls in self._rows(_LAST, step, self._range):
+            call, asked = self._words[call_dim], self._words[dim]
+            if call_dim in self._dims and call.get("status") not in {"ok", None}:
+                yield slot, call, "/".join(filter(None, (asked["provider"], asked["model"]))), calls
 
     def tries(self) -> dict[str | None, Tries]:
         """Attempts by provider. What is wanted of them is the same as of calls, with the task of their call."""

@@ -6,8 +6,9 @@ Field names that the product promises are kept to the letter: ``provider``, ``du
 call are null: servers tell them at the end.
 
 Other times are milliseconds too: ``started`` of an attempt after its call began, ``first_token`` of a stream after its
-attempt (or call) began. ``server`` is host and port; ``cost_from`` says whose price it was: ``profile``, ``litellm``
-(the map that LiteLLM ships) or ``local``, where it is 0; without a known price ``cost_usd`` is null.
+attempt (or call) began, also where that broke off later. ``server`` is host and port; ``cost_from`` says whose price it
+was: ``profile``, ``litellm`` (the map that LiteLLM ships) or ``local``, where it is 0; without a known price
+``cost_usd`` is null.
 
 The record of a call also keeps every input of its decision, so that it can be replayed under another policy:
 ``recorded.attributes_from`` and ``facts_from`` read them back. Some keys are only there when they say something:
@@ -157,13 +158,14 @@ def _call(event: CallEvent) -> dict[str, Any]:
     """What the record of a call has that those of its attempts have not."""
     served, usage = event.served, event.usage
     code = None if served else _last_failure(event)
-    first = served.first_token_ms if served else None
+    last = event.attempts[-1] if event.attempts else None
+    first = last.first_token_ms if last else None
     return {
         "kind": "call",
         **_server(served.candidate.provider if served else None, event),
         "model": served.answered if served else None,
         "duration": round(event.duration_ms, 3),
-        "first_token": _rounded(served.started_ms + first) if served and first is not None else None,
+        "first_token": _rounded(last.started_ms + first) if last and first is not None else None,
         "status": _status(code),
         "errorCode": code,
         "attempts": len(event.attempts),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -64,10 +65,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The records of a call, those of its attempts in order. ``call`` is ``None`` if the file has changed since."""
+    """The records of a call, those of its attempts in order, and where it stands.
+
+    ``call`` is ``None`` if that file is gone or has changed since.
+    """
 
     call: dict[str, Any] | None
     attempts: tuple[dict[str, Any], ...]
+    file: Path
 
 
 def latest(
@@ -135,6 +140,7 @@ def records_of(index: Index, call: str) -> Records:
     return Records(
         call=next((record for number, record in told if number is None), None),
         attempts=tuple(record for _, record in attempts),
+        file=next((Path(path) for path, _, number in found if number is None), Path()),
     )
 
 

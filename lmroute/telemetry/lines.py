@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from lmroute import redact
+from lmroute.forks import Locked
 from lmroute.logs import logger
 from lmroute.telemetry.appending import TornError
 from lmroute.telemetry.events import FORMAT_VERSION, run_id
-from lmroute.telemetry.locked import Locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

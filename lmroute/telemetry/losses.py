@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lmroute import redact
+from lmroute.forks import Locked
 from lmroute.logs import logger
-from lmroute.telemetry.locked import Locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

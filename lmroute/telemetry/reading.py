@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lmroute.errors import LmrouteError
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-FILE = "calls.jsonl"
-"""The file of a run's records, in its folder."""
 LOST = "lost"
 """The kind of a record that tells of others, which could not be written."""
 
@@ -33,6 +32,15 @@ class Call:
     def id(self) -> str:
         """The same in all records of the call."""
         return str(self.record["call"])
+
+    @property
+    def ended(self) -> datetime | None:
+        """When; ``None`` if its record does not say."""
+        try:
+            at = datetime.fromisoformat(self.record["ts"])
+        except (KeyError, TypeError, ValueError):
+            return None
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +68,13 @@ class Reading:
         return ", ".join(torn + others + lost)
 
 
-def files_in(path: Path) -> list[Path]:
-    """The files of records that a path names: itself, or all in a folder and below it, the newest first.
-
-    Raises LmrouteError when there are none.
-    """
-    if path.is_dir():
-        found = sorted(path.rglob(FILE), key=lambda file: file.stat().st_mtime, reverse=True)
-        if not found:
-            raise LmrouteError(f"{path}: there is no {FILE} in this folder or below it")
-        return found
-    if not path.is_file():
-        raise LmrouteError(f"{path}: there is no such file or folder of call records")
-    return [path]
-
-
 def read(files: Iterable[Path]) -> Reading:
-    """The calls in some files. Raises LmrouteError for a file that cannot be read."""
-    calls: list[Call] = []
+    """The calls in some files, each once: that of a run stands in its folder and among all programs'.
+
+    Raises:
+        LmrouteError: a file cannot be read.
+    """
+    calls: dict[str, Call] = {}
     foreign: dict[str, int] = {}
     torn = lost = 0
     for file in files:
@@ -88,8 +85,9 @@ def read(files: Iterable[Path]) -> Reading:
             foreign[_word(version)] = foreign.get(_word(version), 0) + 1
         ours = [record for record in known if _is_ours(record)]
         lost += sum(record["count"] for record in ours if record.get("kind") == LOST)
-        calls += _calls(ours)
-    return Reading(tuple(calls), torn, foreign, lost)
+        for call in _calls(ours):
+            calls.setdefault(call.id, call)
+    return Reading(tuple(calls.values()), torn, foreign, lost)
 
 
 def _records(file: Path) -> Iterator[dict[str, Any] | None]:

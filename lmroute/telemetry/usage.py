@@ -6,8 +6,9 @@ up. Percentiles are of each call as long as there are not too many, and of bucke
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lmroute.telemetry.answers import Asked, Point, Row, Series, Usage
@@ -28,6 +29,9 @@ Where: TypeAlias = "Mapping[str, str | Iterable[str]]"
 """What is looked at: a word, or several that will do, by any of ``NAMES``."""
 
 _MINUTE = 60
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=_MINUTE)
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(seconds=_MINUTE)
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)
 
 
@@ -107,6 +111,15 @@ class _Group:
     sums: Sums = field(default_factory=Sums)
     duration: Latencies = field(default_factory=Latencies)
     first_token: Latencies = field(default_factory=Latencies)
+    asked_last: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, other: _Group) -> None:
+        """Take the other one in."""
+        self.sums.add(other.sums)
+        self.duration.add(other.duration)
+        self.first_token.add(other.first_token)
+        for code, asked in other.asked_last.items():
+            self.asked_last[code].update(asked)
 
 
 def _grouped(cells: Cells, step: int | None, key_of: Callable[[int, Words], Key]) -> dict[Key, _Group]:
@@ -117,6 +130,8 @@ def _grouped(cells: Cells, step: int | None, key_of: Callable[[int, Words], Key]
         group = groups[key_of(slot, words)]
         group.duration.add(duration)
         group.first_token.add(first_token)
+    for slot, words, asked, calls in cells.asked_last(step):
+        groups[key_of(slot, words)].asked_last[words["errorCode"] or "?"][asked] += calls
     return groups
 
 
@@ -132,15 +147,13 @@ def _time(name: str, minute: int) -> str:
 
 
 def _at(minute: int) -> datetime:
-    return datetime.fromtimestamp(minute * _MINUTE, UTC)
+    return _EPOCH + timedelta(minutes=min(max(minute, _FIRST), _LAST))
 
 
 def _together(groups: Iterable[_Group]) -> _Group:
     total = _Group()
     for group in groups:
-        total.sums.add(group.sums)
-        total.duration.add(group.duration)
-        total.first_token.add(group.first_token)
+        total.add(group)
     return total
 
 
@@ -153,12 +166,13 @@ def _row(key: dict[str, Any], group: _Group) -> Row:
         errors=sums.by_status["error"],
         cancelled=sums.by_status["cancelled"],
         error_codes=_most_first(sums.error_codes),
+        asked_last={code: _most_first(asked) for code, asked in sorted(group.asked_last.items())},
         fallbacks=sums.fallbacks,
         p50_ms=_rounded(group.duration.percentile(0.5)),
         p95_ms=_rounded(group.duration.percentile(0.95)),
         first_token_p50_ms=_rounded(group.first_token.percentile(0.5)),
-        input_tokens=sums.input_tokens,
-        output_tokens=sums.output_tokens,
+        input_tokens=_tokens(sums.input_tokens, sums),
+        output_tokens=_tokens(sums.output_tokens, sums),
         untold=sums.untold,
         cost_usd=sums.nano_usd / 1e9 if sums.priced else None,
         unpriced=sums.unpriced,
@@ -173,6 +187,10 @@ def _point(minute: int, group: _Group | None) -> Point:
     return Point(
         _at(minute), group.sums.calls, group.sums.by_status["error"], _rounded(group.duration.percentile(0.95))
     )
+
+
+def _tokens(count: int, sums: Sums) -> int | None:
+    return count if count or sums.told or not sums.calls else None
 
 
 def _rounded(ms: float | None) -> float | None:

@@ -108,10 +108,11 @@ class Worker(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - a thread has nobody above it who could do anything about it
             if not self._is_over:
                 self._losses.fail(self._size(item), error)
+        else:
+            if self._waiting.empty():  # it has caught up: a gap is over, if there was one
+                self._losses.tell()
         finally:
             self._in_hand.clear()
-        if self._waiting.empty():  # it has caught up: a gap is over, if there was one
-            self._losses.tell()
 
     def _give_up(self, *items: T) -> None:
         """Drop these things and all that wait."""

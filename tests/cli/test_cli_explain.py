@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from lmroute.cli import main
+from lmroute.model import Failure
+from lmroute.providers.probe import ErrorCode
 from lmroute.validate.table import RULES
 
 
@@ -43,6 +45,30 @@ def test_a_code_is_explained_with_what_is_really_printed(told):
 @pytest.mark.parametrize("word", ["lmr305", "305", "Lmr305"])
 def test_a_code_may_be_written_otherwise(told, word):
     assert told(word)[1].startswith("LMR305: ")
+
+
+def test_a_word_of_health_is_told_with_what_to_do(told):
+    code, out, _ = told("Connection_Refused")
+    assert code == 0
+    assert out == (
+        "connection_refused (of health): a server of which this is found is told to be down\n"
+        "  help: start the server, or correct providers.ID.endpoint\n"
+    )
+
+
+def test_a_word_of_both_is_told_of_both(told):
+    both = json.loads(told("timeout", "LMR501", "--json")[1])
+    assert [(each["code"], each.get("of")) for each in both] == [
+        ("timeout", "health"), ("timeout", "calls"), ("LMR501", None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", sorted({*ErrorCode, *Failure, "no_candidate", "cancelled"}))
+def test_every_word_of_errorcode_is_explained(told, word):
+    code, out, _ = told(word)
+    assert code == 0
+    assert out.startswith(f"{word} (of ")
+    assert "{" not in out
 
 
 def test_several_codes(told):

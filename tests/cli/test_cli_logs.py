@@ -12,11 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from lmroute.cli import logs as verb
 from lmroute.cli import main
+from lmroute.cli import records as shared
 from lmroute.model import Attempt, Attributes, Candidate, Considered, Decision, Facts, Failure
 from lmroute.telemetry import latest
-from lmroute.telemetry.events import CallEvent, Usage, records
-from lmroute.telemetry.index import Damaged
+from lmroute.telemetry.events import CANCELLED, CallEvent, Usage, records
+from lmroute.telemetry.index import Damaged, Index, index_file
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 23, 7, 40, tzinfo=UTC)
@@ -100,13 +102,94 @@ def test_a_call_is_a_line(logs, write):
     ]
     assert lines[1][3:5] == ["ok", "openai/gpt-4.1-mini"]
     assert lines[1][10:] == ["lmstudio/qwen3-8b", "(transport)", "->", "openai/gpt-4.1-mini"]
-    assert lines[2][3:] == ["error", "nobody", "local", "99", "ms", "-", "-", "transport"]
+    assert lines[2][3:] == [
+        "error", "nobody;", "asked", "lmstudio/qwen3-8b", "local", "99", "ms", "-", "-", "transport",
+    ]  # fmt: skip
+
+
+def test_a_call_that_nobody_answered_tells_who_was_asked_last(logs, write):
+    refused = Attempt(HERE, 2.0, failure=Failure.TRANSPORT, message="no")
+    given_up = Attempt(CLOUD, 40.0, is_cancelled=True, first_token_ms=3.0)
+    write(event("beef", refused, given_up, refusal=CANCELLED))
+    *_, unasked = records(event("dead", seconds=1))
+    nobody = {"provider": None, "model": None, "status": "error", "attempts": 0}
+    write(json.dumps(unasked | nobody).encode() + b"\n")
+    cancelled, refused = (" ".join(line.split()) for line in logs().out.splitlines())
+    assert "cancelled nobody; asked openai/gpt-4.1-mini local" in cancelled
+    assert "error nobody local" in refused
+    assert "nobody; asked openai/gpt-4.1-mini" in logs("--call", "beef").out
+    assert json.loads(logs("--call", "beef", "--json").out)["call"]["provider"] is None
 
 
 def test_a_price_is_shown_as_it_is_known(logs, write):
     write(event("free"), cost_usd=0.0)
     write(event("dear", seconds=1), cost_usd=0.000123)
     assert [line.split()[-1] for line in logs().out.splitlines()] == ["$0", "$0.000123"]
+
+
+def test_a_small_price_is_no_zero(logs, write):
+    write(event("dear"), cost_usd=0.000_000_2)
+    assert logs().out.split()[-1] == "<$0.000001"
+
+
+@pytest.fixture
+def busy(monkeypatch):
+    """Another process keeps the index to itself, for longer than anybody waits."""
+    monkeypatch.setattr(shared, "WAIT_S", 0.01)
+    with Index(index_file()) as index, index._lock():
+        yield
+
+
+def test_the_newest_are_shown_while_another_process_keeps_the_index(logs, write, request):
+    write(event("c0ffee"))
+    logs()
+    write(event("beef", seconds=1))
+    request.getfixturevalue("busy")
+    for form in ((), ("--json",)):
+        shown = logs(*form)
+        assert shown.out.count("\n") == 2
+        assert shown.err.count("another process keeps the usage index to itself") == 1
+
+
+@pytest.mark.usefixtures("busy")
+def test_nothing_found_is_not_nothing_there_while_the_index_is_kept(logs):
+    out = logs().out
+    assert "no calls recorded yet" not in out
+    assert "the usage index may know more" in out
+
+
+def test_who_follows_is_told_once_that_the_index_is_kept(logs, write, monkeypatch):
+    write(event("c0ffee"))
+    monkeypatch.setattr(shared, "WAIT_S", 0.01)
+    polls = []
+
+    def poll(_):
+        if len(polls) == 3:
+            polls[0].release()
+            write(event("beef", seconds=1))
+        elif len(polls) > 3:
+            raise KeyboardInterrupt
+        polls.append(Index(index_file())._lock())
+        if len(polls) == 1:
+            polls[0].acquire()
+
+    monkeypatch.setattr(verb, "time", SimpleNamespace(sleep=poll))
+    shown = logs("-f", code=130)
+    assert ids(shown.out) == ["c0ffee", "beef"]
+    assert shown.err.count("another process keeps the usage index to itself") == 1
+
+
+@pytest.mark.parametrize("word", ["", "  "])
+def test_an_empty_id_is_refused(word, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["logs", "--call", word])
+    assert ended.value.code == 2
+    assert "is no id of a call; 'lmroute logs' shows those" in capsys.readouterr().err
+
+
+def test_an_id_may_be_written_in_capitals(logs, write):
+    write(event("c0ffee"))
+    assert ids(logs("--call", "C0FF").out.splitlines()[0]) == ["c0ffee"]
 
 
 def test_the_latest_of_all_processes_in_the_order_of_time(logs, write):

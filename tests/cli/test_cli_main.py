@@ -1,5 +1,6 @@
 """The program itself: help, versions, errors."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -62,6 +63,16 @@ def test_the_version_is_a_line(capsys):
         main(["--version"])
 
     assert capsys.readouterr().out.startswith("lmroute 0")
+
+
+def test_streams_that_are_closed_go_nowhere(verb, monkeypatch):
+    verb(lambda arguments: print("result") or print("note", file=sys.stderr) or sys.stdout.flush() or 0)
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["probe"]) == 0
+    for stream in (sys.stdout, sys.stderr):
+        assert stream.name == os.devnull
+        stream.close()
 
 
 def test_a_verb_gets_its_own_options_and_gives_the_exit_code(verb):

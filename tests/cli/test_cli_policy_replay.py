@@ -1,6 +1,7 @@
 """``lmroute policy replay``: recorded calls under another policy."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -147,6 +148,27 @@ def test_a_file_that_is_named_twice_is_read_once(recorded, data):
     assert data("outputs", "outputs/1/calls.jsonl")["calls"] == 1
 
 
+DAY = "state/events/2026-03-04"  # LMROUTE_STATE_HOME
+
+
+def test_without_a_path_all_programs_calls_are_meant(recorded, data):
+    recorded(answered("a"), file=f"{DAY}/host-1-1.jsonl")
+    recorded(answered("b"), file="state/events/2026-03-05/host-2-1.jsonl")
+    recorded(answered("b"), answered("c"))
+    assert data()["calls"] == data("seed=3")["calls"] == 2
+    assert data(DAY)["calls"] == 1
+    assert data("state/events", "outputs")["calls"] == 3
+
+
+def test_only_the_calls_since_then(recorded, data, replay, capsys):
+    recorded(*(answered(f"c{day}", at=datetime(2026, 3, day, 12, tzinfo=UTC).timestamp()) for day in (4, 5, 6)))
+    assert data("outputs", "--since", "2026-03-05")["calls"] == 2
+    assert data("outputs", "--since", "2026-03-05T12:00:00.001")["calls"] == 1
+    with pytest.raises(SystemExit):
+        replay("outputs", "--since", "3 fortnights")
+    assert "is no time; what is: 24h" in capsys.readouterr().err
+
+
 def test_only_the_first_moves_are_listed(recorded, replay):
     recorded(*(answered(f"call{number}") for number in range(12)))
     _, output = replay("outputs")
@@ -163,8 +185,8 @@ def test_no_calls_are_no_error(recorded, replay):
     ("words", "said"),
     [
         (["nowhere"], "nowhere: there is no such file or folder of call records"),
-        (["seed=3"], "name the call records: a file, or a folder such as outputs"),
-        (["empty"], "there is no calls.jsonl in this folder or below it"),
+        (["seed=3"], "no calls recorded yet; programs record their calls with telemetry=local"),
+        (["empty"], "empty: there is neither a calls.jsonl nor another .jsonl file in this folder or below it"),
     ],
 )
 def test_no_records_is_wrong_usage(recorded, replay, tmp_path, words, said):

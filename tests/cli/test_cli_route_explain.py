@@ -356,7 +356,8 @@ def test_a_recorded_call_that_nobody_answered(explain, tmp_path):
     ("words", "said"),
     [
         (["--call", "a"], "2 calls begin with 'a': aaaa1, aabb2"),
-        (["--call", "zz"], "no call begins with 'zz' in "),
+        (["--call", "zz"], "there is no recorded call 'zz'"),
+        (["--call", "zz", "--records", "outputs"], "no call begins with 'zz' in "),
         (["--call", "a", "--records", "nowhere"], "nowhere: there is no such file or folder of call records"),
     ],
 )
@@ -367,10 +368,28 @@ def test_a_call_that_is_not_found(explain, tmp_path, words, said):
     assert said in output.err
 
 
+DAILY = "state/events/2026-03-04/host-1-20260304T050607000000Z.jsonl"  # LMROUTE_STATE_HOME
+
+
+def test_a_call_of_any_program_is_found_without_naming_a_file(explain, tmp_path):
+    file = recorded(tmp_path, event("aaaa1", *SAME), event("aabb2", *SAME), file=DAILY)
+    recorded(tmp_path, event("cccc3", *SAME))
+    code, output = explain("--call", "aaa")
+    assert (code, output.err) == (0, "")
+    assert f"in {file}: call aaaa1" in output.out
+    assert "call cccc3" in explain("--call", "cc")[1].out
+    assert "call aabb2" in explain("--call", "aabb2", "--records", str(tmp_path / "state" / "events"))[1].out
+    assert "several calls whose id begins with 'aa': " in explain("--call", "aa")[1].err
+    file.unlink()
+    code, output = explain("--call", "aaaa1")
+    assert (code, output.out) == (2, "")
+    assert f"{file}: the call's record is gone" in output.err
+
+
 def test_no_records_at_all(explain):
     code, output = explain("--call", "a")
     assert code == 2
-    assert "there are no call records in outputs or multirun: name them with --records PATH" in output.err
+    assert "there is no recorded call 'a'; 'lmroute logs' shows the ids of the latest ones" in output.err
 
 
 def test_the_policy_may_be_any_file(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from lmroute.cli import main
+from lmroute.cli import main, records
 from lmroute.errors import LmrouteError
 from lmroute.telemetry import cells
 from lmroute.telemetry.index import Index
@@ -84,14 +84,32 @@ def test_totals_a_table_and_what_failed(usage, recorded):
     lines = usage().out.splitlines()
     assert lines[0].startswith("3 calls from ")
     assert lines[1] == "2 ok, 1 failed, 0 cancelled, 1 answered by a fallback; half within 20 ms, 95 % within 5,000 ms"
-    assert lines[2] == "tokens: 2,000 in, 10 out (not told for 1 call)"
+    assert lines[2] == "tokens: 2,000 in, 10 out"
     assert lines[3] == "cost: $0.2500; 1 local call at $0; 50% answered locally"
     table = {line.split()[0]: line.split()[1:] for line in lines[6:9]}
     assert table["lmstudio"] == ["1", "0", "0", "0", "20", "20", "-", "1,000", "5", "$0"]
     assert table["openai"] == ["1", "0", "0", "1", "20", "20", "-", "1,000", "5", "$0.2500"]
-    assert table["(nobody)"] == ["1", "1", "0", "0", "5,000", "5,000", "-", "0", "0", "-"]
+    assert table["(nobody)"] == ["1", "1", "0", "0", "5,000", "5,000", "-", "-", "-", "-"]
     rest = "\n".join(lines[9:])
     assert "1  rate_limited  (nobody)" in rest
+
+
+def test_calls_that_nobody_answered_tell_who_was_asked_last(usage, document, recorded):
+    def unanswered(number, last, code="timeout", status="error", **more):
+        *attempts, ended = call(number, last, **more)
+        return [*attempts, ended | FAILED | {"status": status, "errorCode": code}]
+
+    recorded(*unanswered(1, "openai", failed=["lmstudio"]), *unanswered(2, "openai"), *unanswered(3, "lmstudio"))
+    recorded(*unanswered(4, "lmstudio", "cancelled", "cancelled"), *unanswered(5, "x", "no_candidate")[1:], *call(6))
+    lines = [line.split() for line in usage().out.splitlines()]
+    at = lines.index(["calls", "that", "were", "not", "answered,", "and", "why:"])
+    assert lines[at + 1 : at + 4] == [
+        ["3", "timeout", "(nobody)", "asked", "last:", "openai/m", "2,", "lmstudio/m", "1"],
+        ["1", "cancelled", "(nobody)", "asked", "last:", "lmstudio/m", "1"],
+        ["1", "no_candidate", "(nobody)"],
+    ]
+    [row] = [row for row in document()["rows"] if row["provider"] is None]
+    assert row["asked_last"] == {"cancelled": {"lmstudio/m": 1}, "timeout": {"openai/m": 2, "lmstudio/m": 1}}
 
 
 def test_a_provider_that_is_always_saved_is_seen(usage, recorded):
@@ -125,7 +143,7 @@ def test_the_footer_tells_what_is_missing(usage, recorded):
     lost = {"v": 1, "kind": "lost", "ts": datetime.now(UTC).isoformat(), "run": "r", "count": 7, "sink": "records"}
     recorded(*call(1), lost, {"v": 2}, {"v": 1, "kind": "call"}, tail='torn\n{"v": 1')
     out = usage().out
-    assert "lost: 7 records could not be written (records 7)" in out
+    assert "lost: 7 records could not be written, so what is told here is too little" in out
     for told in (
         "1 line that is no record",
         "1 record of version 2",
@@ -140,7 +158,7 @@ def test_about_is_said_where_it_is_about(usage, document, recorded, monkeypatch)
     recorded(*call(1))
     out = usage().out
     assert "half within ~" in out
-    assert "~ is within 4.4%" in out
+    assert "latencies (~) are within 4.4%" in out
     assert document()["percentiles"] == {"approximate": True, "within": pytest.approx(0.0443, abs=1e-4)}
 
 
@@ -208,14 +226,15 @@ HOSTILE = "\x1b[31m=cmd|'/c calc'!A1\x9b2J\r\n\u202e"
 
 
 def test_csv_is_a_table_that_no_spreadsheet_runs(recorded, usage):
-    names = ["=1+1", "+1", "-1", "@x", 'quoted "name", with a comma', HOSTILE, "plain"]
+    formulas = ["=1+1", "+1", "-1", "@x", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20x"]
+    names = [*formulas, 'quoted "name", with a comma', HOSTILE, "plain"]
     for number, name in enumerate(names):
         recorded(*call(number, model=name))
     out = usage("--by", "provider,model", "--csv").out
     rows = list(csv.DictReader(io.StringIO(out, newline="")))
     assert out.count("\r\n") == len(names) + 1 == len(out.splitlines())
     assert {row["model"] for row in rows} == {
-        "'=1+1", "'+1", "'-1", "'@x", 'quoted "name", with a comma', "[31m=cmd|'/c calc'!A1 2J", "plain",
+        *(f"'{name}" for name in formulas), 'quoted "name", with a comma', "[31m=cmd|'/c calc'!A1 2J", "plain",
     }  # fmt: skip
     assert {row["calls"] for row in rows} == {"1"}
     assert list(rows[0])[:4] == ["provider", "model", "calls", "ok"]
@@ -264,15 +283,121 @@ def test_a_stream_that_cannot_hold_bars_gets_plain_ones(recorded, monkeypatch):
     assert stream.read().splitlines()[0].endswith("UTC  #")
 
 
-def test_another_process_that_is_at_it_is_no_hindrance(recorded, usage):
-    recorded(*call(1))
-    usage()
-    recorded(*call(2))
+@pytest.fixture
+def busy(monkeypatch):
+    """Another process keeps the index to itself, for longer than anybody waits."""
+    monkeypatch.setattr(records, "WAIT_S", 0.01)
     with Index(Path(os.environ["LMROUTE_STATE_HOME"]) / "usage.sqlite") as index, index._lock():
-        out = usage().out
-    assert out.startswith("1 call from")
-    assert "another process is taking the newest calls in" in out
-    assert usage().out.startswith("2 calls from")
+        yield index
+
+
+@pytest.mark.usefixtures("busy")
+def test_what_is_there_is_told_while_another_process_keeps_the_index(recorded, usage, document):
+    recorded(*call(1), *call(2))
+    shown = usage()
+    assert shown.out.startswith("2 calls from")
+    assert "usage.sqlite: another process keeps the usage index to itself; reading the records without it" in shown.err
+    table = usage("--csv")
+    assert next(csv.DictReader(io.StringIO(table.out)))["calls"] == "2"
+    assert "another process" in table.err
+    found = document()
+    assert (found["totals"]["calls"], found["index_busy"]) == (2, True)
+
+
+@pytest.mark.usefixtures("busy")
+def test_nothing_found_is_not_nothing_there_while_the_index_is_kept(usage):
+    out = usage().out
+    assert "no calls recorded yet" not in out
+    assert "the usage index may know more" in out
+
+
+def test_who_has_the_index_says_so(document, recorded):
+    recorded(*call(1))
+    assert document()["index_busy"] is False
+
+
+def test_a_record_of_the_year_9999_is_counted_and_no_end(usage, document, recorded):
+    recorded(*call(1), *call(2, ts="9999-12-31T23:59:59.999+00:00"))
+    assert usage().out.startswith("1 call from")
+    assert document()["left_out"] == {"misshapen": 1}
+
+
+@pytest.mark.parametrize("words", [("--until", "9999-12-31T23:59:59.999"), ("--since", "0001-01-01")])
+def test_all_times_that_there_are_can_be_asked_for(usage, recorded, tmp_path, words):
+    recorded(*call(1))
+    assert usage(*words, "--chart", tmp_path / "all.svg").out.startswith("1 call from")
+
+
+def test_what_goes_wrong_inside_is_a_document_too(usage, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError("sk-abcdefghij0123456789")
+
+    monkeypatch.setattr(Index, "rows", fail)
+    shown = usage("--json", code=2)
+    assert json.loads(shown.out)["error"] == "internal error: ZeroDivisionError: ***"
+    assert "please report it" in shown.err
+
+
+def lost(count, sink):
+    return {"v": 1, "kind": "lost", "ts": datetime.now(UTC).isoformat(), "run": "r", "count": count, "sink": sink}
+
+
+@pytest.mark.parametrize(("form", "stream"), [((), "out"), (("--csv",), "err")])
+def test_what_is_lost_is_told_beside_a_table_too(usage, recorded, form, stream):
+    recorded(*call(1), lost(7, "records"), lost(1, "otlp"), tail="torn\n")
+    told = getattr(usage(*form), stream)
+    assert "lost: 7 records could not be written" in told
+    assert "1 record not sent to otlp (the records here are complete)" in told
+    assert "left out, of all files: 1 line that is no record" in told
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("verb", ["usage", "logs"])
+def test_a_pipe_is_refused_and_not_waited_for(verb, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert main([verb, str(tmp_path / "pipe")]) == 2
+    err = capsys.readouterr().err
+    assert "pipe: is neither a file nor a folder" in err
+    assert "\n  help: write the call records to a file" in err
+
+
+def test_tokens_that_nobody_told_are_no_zero(usage, document, recorded):
+    recorded(*call(1, input_tokens=None, output_tokens=None), *call(2, **FAILED))
+    out = usage().out
+    assert "tokens: - in, - out (not told for 1 call)" in out
+    assert [row["input_tokens"] for row in document()["rows"]] == [None, None]
+    recorded(*call(3, input_tokens=0, output_tokens=0))
+    assert "tokens: 0 in, 0 out (not told for 1 call)" in usage().out
+
+
+def test_a_small_price_is_no_zero(usage, recorded):
+    recorded(*call(1, cost_usd=0.000_02, cost_from="profile"))
+    assert "cost: <$0.0001" in usage().out
+
+
+def test_it_ends_with_the_minute_of_the_last_call(usage, recorded):
+    at = datetime.now(UTC) - timedelta(hours=1)
+    recorded(*call(1, ts=at.isoformat()))
+    assert f"to {at:%Y-%m-%d %H:%M} UTC" in usage().out
+    assert (
+        f"to {at + timedelta(minutes=5):%Y-%m-%d %H:%M} UTC"
+        in usage("--until", f"{at + timedelta(minutes=5):%Y-%m-%dT%H:%M}").out
+    )
+
+
+def test_who_only_failed_is_not_said_to_be_unknown(usage, recorded):
+    recorded(*call(1, "openai", failed=["lmstudio"]))
+    lines = usage("--provider", "lmstudio").out.splitlines()
+    assert lines[0] == "lmstudio answered none; its attempts are below"
+    assert lines[-1].split() == ["lmstudio", "1", "1", "1", "timeout", "1"]
+    assert usage("--error-code", "timeout").out.startswith("no such calls are recorded, but such attempts:\n")
+
+
+def test_a_chart_is_an_svg(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["usage", "--chart", str(tmp_path / "week.png")])
+    assert ended.value.code == 2
+    assert "week.png.svg" in capsys.readouterr().err
 
 
 def test_a_damaged_index_is_made_anew_and_told_in_a_line(recorded, usage):

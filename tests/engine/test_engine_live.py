@@ -10,7 +10,21 @@ from dspy import lm15
 import lmroute
 from lmroute.engine.live import Live
 from lmroute.engine.live.learnt import Learnt
-from lmroute.model import Budget, Candidate, Cost, Locality, Order, Period, Rule, Selector, Traits
+from lmroute.health.monitor import Monitor
+from lmroute.model import (
+    Budget,
+    Candidate,
+    Cost,
+    Failure,
+    Health,
+    Locality,
+    Order,
+    Period,
+    Profile,
+    Rule,
+    Selector,
+    Traits,
+)
 from lmroute.providers.inventory import ListedModel
 from lmroute.routing.breaker import STREAK
 from lmroute.routing.quota import CAPACITY, THROTTLED_COST
@@ -443,6 +457,74 @@ def test_a_window_that_is_stale_is_no_fact_until_it_is_told_again():
         assert live.facts(told_at + 11) is stale
     learnt.windows[B] = 7  # nobody says for how long
     assert live.facts(10**9).windows == {B: 7}
+
+
+class Watch:
+    """A monitor, as far as calls are concerned: what they told it."""
+
+    epoch = -1
+
+    def __init__(self):
+        self.failures = []
+
+    def failed(self, provider, failure, retry_after_s=None, message="", took_s=0.0):
+        self.failures.append((provider, failure, retry_after_s, took_s))
+
+    def answered(self, provider, took_s=0.0):
+        pass
+
+    def start(self):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_the_watch_is_told_when_a_call_that_failed_began():
+    live = Live(health=(watch := Watch()))
+    live.failed(A, Failure.TIMEOUT, 107.0, since=100.0, retry_after=None)
+    assert watch.failures == [("a", Failure.TIMEOUT, None, 7.0)]
+
+
+def test_the_watch_is_told_the_pause_that_the_breaker_makes():
+    live = Live(health=(watch := Watch()))
+    for now in (100.0, 110.0, 120.0):
+        live.failed(A, Failure.RATE_LIMIT, now, since=now, retry_after=None)
+    live.failed(A, Failure.RATE_LIMIT, 130.0, since=130.0, retry_after=60.0)
+    assert [pause_s for _, _, pause_s, _ in watch.failures] == [1.0, 2.0, 4.0, 60.0]
+
+
+def test_health_and_breaker_agree_on_a_pause():
+    now = 100.0
+    monitor = Monitor([Profile("a", "openai_compatible")], Health(watch=False), clock=lambda: now)
+    live = Live(health=monitor)
+    for pause_s in (1.0, 2.0, 4.0, 8.0):
+        live.failed(A, Failure.RATE_LIMIT, now, since=now, retry_after=None)
+        now += pause_s - 0.1
+        assert (monitor.statuses()["a"].state, live.next_try(A, now) > now) == ("throttled", True)
+        now += 0.2
+        assert (monitor.statuses()["a"].state, live.next_try(A, now) > now) == ("unknown", False)
+
+
+def test_the_watch_can_see_how_many_calls_are_under_way_and_that_they_ended(mode, make, nesting):
+    seen = []
+    children = {"a": mode.child("hi"), "b": mode.child(GONE)}
+    engine = mode.router(make.stack(make.profile("a"), make.profile("b")), children)
+    live = engine.routing.live
+    live.health = Watch()
+    live._counted()
+
+    def again():
+        seen.append((live.health.under_way("a"), live.health.under_way("b")))
+        return engine.complete(make.ask())
+
+    children["a"] = nesting("a", again)
+    mode.complete(engine, make.ask())
+    assert seen == [(1, 0)]
+    children["a"] = mode.child(GONE)
+    with pytest.raises(lm15.LM15Error):
+        mode.complete(engine, make.ask())
+    assert (live.health.under_way("a"), live.health.under_way("b")) == (0, 0)
 
 
 def test_the_sync_and_the_async_engine_learn_together(make):

@@ -293,6 +293,22 @@ def test_a_record_tells_how_the_answer_ended_and_what_was_asked_for(mode, make, 
     assert call["run"] == first["run"]
 
 
+@pytest.mark.parametrize("ends", ["broken off", "given up"])
+def test_a_stream_that_had_begun_and_was_not_answered_keeps_its_first_token(mode, make, route, ends):
+    begun = [lm15.StreamStartEvent(model="m"), lm15.StreamDeltaEvent(delta=lm15.TextDelta(text="he"))]
+    engine, _, sink = route(a=[*begun, GONE])
+    if ends == "given up":
+        mode.stream(engine, make.ask(), stop_after=2)
+        gc.collect()
+    else:
+        with pytest.raises(lm15.TransportError):
+            mode.stream(engine, make.ask())
+    attempt, call = sink.lines
+    assert (call["provider"], call["status"]) == (None, attempt["status"])
+    assert attempt["first_token"] is not None
+    assert call["first_token"] == pytest.approx(attempt["started"] + attempt["first_token"], abs=2e-3)
+
+
 @pytest.mark.parametrize(
     ("dialect", "told", "counted"),
     [

@@ -7,7 +7,7 @@ from dspy import lm15
 
 from lmroute.engine.exchange import Exchange
 from lmroute.engine.replies import Frames
-from lmroute.engine.verdicts import classify
+from lmroute.engine.verdicts import classify, recorded
 from lmroute.model import Failure
 from lmroute.providers.dialing import Patience
 
@@ -112,6 +112,15 @@ def test_a_bad_stream(mode, make, server, frames, failure):
         mode.stream(mode.provider(server.profile()), make.ask(model="m"))
     assert classify(caught.value) is failure, caught.value
     assert server.settles_at(0)
+
+
+@pytest.mark.parametrize("dialect", ["vllm", "lmstudio", "anthropic"])
+def test_a_stream_that_breaks_off_is_recorded_in_words(mode, make, server, dialect):
+    for frames in ([server.chunk("he")], []):
+        server.answers(server.event_stream(*frames))
+        with pytest.raises(lm15.StreamAssemblyError) as caught:
+            mode.stream(mode.provider(server.profile(type=dialect)), make.ask(model="m"))
+        assert recorded(caught.value) == "the stream ended early"
 
 
 def test_an_error_answer_may_call_itself_an_event_stream(mode, make, server):

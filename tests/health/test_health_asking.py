@@ -121,6 +121,17 @@ def test_a_process_waits_while_another_one_is_at_it_but_not_for_ever(clock):
     assert asker(registry.servers["a"], registry) is None
 
 
+@pytest.mark.parametrize(("took_s", "is_published"), [(4.0, True), (60.0, False)])
+def test_a_process_that_was_stopped_while_it_probed_publishes_nothing(clock, took_s, is_published):
+    def probe(profile, **_):
+        clock.now += took_s
+        return found()
+
+    shared = Together()
+    assert asked(Asker(probe, clock, shared), clock) == (found(), 0.0, Source.PROBE)
+    assert bool(shared.published) is is_published
+
+
 def test_what_was_published_just_before_the_turn_was_had_is_used(clock):
     class JustNow(Together):
         @contextmanager

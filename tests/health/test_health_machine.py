@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmroute.health import machine
-from lmroute.health.evidence import ABOUT_THE_LIST, assured, counts, of_failure, of_probe
+from lmroute.health.evidence import LISTS_ONLY, assured, busy, counts, of_failure, of_probe
 from lmroute.health.machine import UNKNOWN, Rules
 from lmroute.health.status import Source
 from lmroute.model import Failure
@@ -18,6 +18,7 @@ from lmroute.providers.probe.faults import KINDS
 RULES = Rules(down_after=2, up_after=2, stale_s=60.0)
 EPOCH = 1_800_000_000.0
 MODELS = Inventory(Api.PLAIN, (ListedModel("m"),))
+REFUSED = ErrorCode.CONNECTION_REFUSED
 PASSING = [code for code, kind in KINDS.items() if kind.tries > 1 and kind.state not in SERVING]
 DEFINITE = [
     code for code, kind in KINDS.items() if kind.tries == 1 and kind.state not in {*SERVING, "throttled", "unknown"}
@@ -41,9 +42,16 @@ def answer(known, now, *, began=None):
     return machine.answered(known, seen, RULES, now)
 
 
-def fail(known, now, failure, retry_after_s=None):
-    seen = of_failure(failure, began=now, ended=now, at=EPOCH + now, retry_after_s=retry_after_s)
+def fail(known, now, failure, retry_after_s=None, said=""):
+    seen = of_failure(failure, began=now, ended=now, at=EPOCH + now, retry_after_s=retry_after_s, said=said)
     return machine.failed(known, seen, RULES, now)
+
+
+def wait(known, now, *, began=None, calls=1):
+    """A probe that is kept waiting by a server that so many calls keep busy."""
+    began = now if began is None else began
+    seen = of_probe(result(ErrorCode.TIMEOUT), began=began, ended=now, at=EPOCH + now, source=Source.PROBE)
+    return machine.kept_waiting(known, busy(seen, calls), RULES, now)
 
 
 def told(known, now, rules=RULES):
@@ -70,10 +78,12 @@ def test_what_is_told_obeys_the_hysteresis(seen, rules):
         if before.state is State.DOWN and known.state in SERVING:
             assert not any(sick[-rules.up_after :])
             assert now + 1 >= rules.up_after
+        if before.state is State.UNKNOWN and known.state not in {*SERVING, State.UNKNOWN}:
+            assert KINDS[code].tries == 1 or code is REFUSED or all(sick[-rules.down_after :])
         if before.state not in {*SERVING, State.DOWN}:
             assert known.state is (KINDS[code].state if code else State.HEALTHY) or KINDS[code].tries > 1
         if len(sick) >= rules.down_after and all(sick[-rules.down_after :]):
-            assert known.state not in SERVING
+            assert known.state not in {*SERVING, State.UNKNOWN}
         if len(sick) >= rules.up_after and not any(sick[-rules.up_after :]):
             assert known.state in SERVING
 
@@ -89,11 +99,30 @@ def test_what_is_old_is_unknown_and_never_down(seen, last, later):
     assert status.error_code is None
 
 
-@pytest.mark.parametrize("code", [*PASSING, *DEFINITE])
+@pytest.mark.parametrize("code", [REFUSED, *DEFINITE])
 def test_the_first_that_is_seen_is_told_at_once(code):
     status = told(after(code), 0.0)
     assert (status.state, status.error_code, status.message) == (KINDS[code].state, code, f"it is {code}")
     assert status.last_checked == status.since == EPOCH
+
+
+@pytest.mark.parametrize("start", [UNKNOWN, after(None)], ids=["never seen", "stale"])
+@pytest.mark.parametrize("code", [code for code in PASSING if code is not REFUSED])
+def test_one_hiccup_of_a_server_of_which_nothing_is_known_is_told_and_not_believed(code, start):
+    known = probe(start, 500.0, code)
+    status = told(known, 500.0)
+    assert (status.state, status.error_code, status.message) == (State.UNKNOWN, code, f"it is {code}")
+    assert (status.fix, status.last_checked) == ("do this", EPOCH + 500)
+    assert known.in_doubt
+    assert told(probe(known, 501.0), 501.0).state is State.HEALTHY
+    assert told(probe(known, 501.0, code), 501.0).state is State.DOWN
+
+
+def test_two_hiccups_far_apart_are_not_two_in_a_row():
+    known = probe(after(ErrorCode.TIMEOUT), 61.0, ErrorCode.TIMEOUT)
+    assert told(known, 61.0).state is State.UNKNOWN
+    status = told(known, 500.0)
+    assert (status.state, status.error_code) == (State.UNKNOWN, None)
 
 
 @pytest.mark.parametrize("code", PASSING)
@@ -111,7 +140,7 @@ def test_a_failure_that_will_not_pass_is_believed_at_once(code):
 
 
 def test_one_good_probe_does_not_end_being_down():
-    known = after(ErrorCode.TIMEOUT, None)
+    known = after(REFUSED, None)
     assert told(known, 1.0).state is State.DOWN
     assert told(probe(known, 2.0), 2.0).state is State.HEALTHY
 
@@ -143,12 +172,31 @@ def test_a_probe_that_began_before_a_call_was_answered_does_not_count_against_it
     assert not known.in_doubt
 
 
-@pytest.mark.parametrize("code", sorted(ABOUT_THE_LIST - {ErrorCode.NO_LIST}))
+@pytest.mark.parametrize("code", sorted(LISTS_ONLY - {ErrorCode.NO_LIST}))
 def test_a_complaint_about_the_list_stays_as_a_remark_when_calls_are_answered(code):
     known = answer(after(code), 5.0)
     for later in (known, probe(known, 6.0, code), answer(probe(known, 6.0, code), 7.0)):
         status = told(later, 8.0)
         assert (status.state, status.message) == (State.DEGRADED, f"it is {code}")
+
+
+@pytest.mark.parametrize("code", sorted(LISTS_ONLY - {ErrorCode.NO_LIST, ErrorCode.WRONG_TYPE}))
+def test_a_list_that_was_never_there_does_not_count_against_a_server_that_answers_calls(code):
+    known = probe(answer(UNKNOWN, 1.0), 2.0, code)
+    states = [told(known, 2.0).state]
+    for now in range(3, 20):
+        known = answer(known, float(now)) if now % 3 else probe(known, float(now), code)
+        states.append(told(known, float(now)).state)
+    assert set(states) == {State.DEGRADED}
+    assert machine.is_settled(known)
+    assert told(probe(fail(known, 20.0, Failure.BAD_REPLY), 21.0, code), 21.0).state is State.MISCONFIGURED
+    assert told(probe(known, 200.0, code), 200.0).state is State.MISCONFIGURED
+
+
+@pytest.mark.parametrize("code", [ErrorCode.NOT_FOUND, ErrorCode.NOT_JSON, ErrorCode.PROTOCOL_ERROR])
+def test_who_answers_calls_without_a_list_is_advised_to_name_its_models(code):
+    for known in (probe(answer(UNKNOWN, 1.0), 2.0, code), answer(after(code), 2.0)):
+        assert "name them in the models of its profile" in told(known, 2.0).fix
 
 
 @pytest.mark.parametrize("code", [ErrorCode.TIMEOUT, ErrorCode.TOKEN_REFUSED, ErrorCode.NOT_FOUND])
@@ -179,6 +227,7 @@ def test_a_call_that_fails_tells_what_is_wrong(failure):
     assert status.state not in {State.HEALTHY, State.UNKNOWN}
     assert status.error_code is not None
     assert status.message
+    assert status.fix
     assert status.source is Source.CALL
 
 
@@ -196,7 +245,81 @@ def test_a_call_that_fails_counts_as_one_sick_observation():
     assert told(known, 1.0).state is State.HEALTHY
     assert told(probe(known, 2.0, ErrorCode.TIMEOUT), 2.0).state is State.DOWN
     assert told(fail(known, 2.0, Failure.SERVER), 2.0).state is State.DOWN
-    assert told(probe(known, 2.0), 2.0).state is State.HEALTHY
+    assert told(probe(known, 2.0), 2.0).state is State.DEGRADED
+
+
+PASSING_FAILURES = [Failure.TRANSPORT, Failure.TIMEOUT, Failure.SERVER, Failure.BAD_REPLY]
+
+
+@pytest.mark.parametrize("start", [UNKNOWN, after(None), answer(UNKNOWN, 0.0)], ids=["unknown", "probed", "answered"])
+@pytest.mark.parametrize("failure", PASSING_FAILURES)
+def test_a_server_whose_calls_all_fail_is_not_healthy_however_fine_its_list(failure, start):
+    """Whatever it was before: what calls complain of is only taken back by a call."""
+    known = start
+    for now in range(1, 40, 2):
+        known = probe(fail(known, float(now), failure, said="HTTP 500: out of memory"), now + 1.0)
+        status = told(known, now + 1.0)
+        assert (status.state, status.source) == (State.DEGRADED, Source.CALL)
+        assert status.message.endswith(": HTTP 500: out of memory")
+        assert status.fix
+        assert status.models == ("m",)
+    assert told(probe(known, 50.0), 50.0).state is State.DEGRADED
+    assert told(answer(known, 51.0), 51.0).state is State.HEALTHY
+    assert told(probe(known, 101.0), 101.0).state is State.HEALTHY
+
+
+steps = st.lists(st.sampled_from(["good", "answer", "doubt", ErrorCode.TIMEOUT, "wait"]), max_size=30)
+
+
+@given(steps)
+def test_a_complaint_of_a_call_stands_until_a_call_is_answered(steps):
+    """Never healthy between a call that failed and one that is answered."""
+    known, is_doubted = UNKNOWN, False
+    for at, step in enumerate(steps):
+        now = float(at)
+        if step == "answer":
+            known, is_doubted = answer(known, now), False
+        elif step == "doubt":
+            is_doubted = is_doubted or not machine.is_sunk(known)
+            known = known if machine.is_sunk(known) else fail(known, now, Failure.SERVER)
+        elif step == "wait":
+            known = wait(known, now)
+        else:
+            known = probe(known, now, None if step == "good" else step)
+        if is_doubted and step != "doubt":
+            assert told(known, now).state is not State.HEALTHY
+        if is_doubted and step == "good":
+            assert told(known, now).state in {State.DEGRADED, State.DOWN}
+
+
+def test_who_was_down_for_calls_and_probes_alike_is_well_when_it_is_back():
+    known = probe(fail(after(None), 1.0, Failure.TRANSPORT), 2.0, REFUSED)
+    assert told(known, 2.0).state is State.DOWN
+    assert told(probe(probe(known, 3.0), 4.0), 4.0).state is State.HEALTHY
+
+
+@pytest.mark.parametrize("start", [UNKNOWN, after(None), after(ErrorCode.SERVER_ERROR)], ids=["new", "well", "suspect"])
+def test_a_server_that_is_busy_with_calls_is_late_and_not_down(start):
+    known = start
+    for now in range(2, 20):
+        known = wait(known, float(now), calls=now)
+        status = told(known, float(now))
+        assert (status.state, status.error_code) == (State.DEGRADED, ErrorCode.TIMEOUT)
+        assert f"while {now} calls are under way" in status.message
+        assert status.fix
+    assert told(probe(known, 20.0), 20.0).state is State.HEALTHY
+    known = answer(known, 21.0)
+    assert told(known, 21.0).state is State.HEALTHY
+    assert told(probe(probe(known, 22.0, ErrorCode.TIMEOUT), 23.0, ErrorCode.TIMEOUT), 23.0).state is State.DOWN
+
+
+def test_being_busy_takes_nothing_back_and_saves_no_server_whose_calls_fail():
+    for known in (after(REFUSED), after(ErrorCode.TOKEN_REFUSED)):
+        assert wait(known, 1.0) == known
+    known = wait(fail(after(None), 1.0, Failure.TIMEOUT), 2.0)
+    assert told(fail(known, 3.0, Failure.TIMEOUT), 3.0).state is State.DOWN
+    known = answer(after(None), 5.0)
+    assert wait(known, 6.0, began=4.0) == known
 
 
 def test_what_calls_complained_of_stays_as_a_remark_when_probes_find_it_well():
@@ -257,7 +380,7 @@ def test_a_probe_that_cannot_tell_takes_nothing_back():
 
 
 def test_the_age_of_what_is_unknown_by_now_is_told():
-    status = told(after(ErrorCode.TIMEOUT), 500.0)
+    status = told(after(REFUSED), 500.0)
     assert status.message == "it was down when it was last seen; nothing was heard of it since"
     assert (status.last_checked, status.since) == (EPOCH, EPOCH + RULES.stale_s)
 
@@ -278,12 +401,12 @@ def test_it_tells_when_it_changes_by_itself(steps):
 
 
 def test_the_products_names_go_out_as_json():
-    data = told(after(ErrorCode.TIMEOUT), 0.0).as_data()
+    data = told(after(REFUSED), 0.0).as_data()
     assert {name: data[name] for name in ("provider", "state", "lastChecked", "errorCode", "source")} == {
         "provider": "p",
         "state": "down",
         "lastChecked": "2027-01-15T08:00:00.000Z",
-        "errorCode": "timeout",
+        "errorCode": "connection_refused",
         "source": "probe",
     }
     assert [phase["name"] for phase in data["phases"]] == ["dns", "connect", "tls", "auth", "list", "model"]

@@ -17,7 +17,7 @@ from lmroute.health.sharing import Shared
 from lmroute.health.status import Source
 from lmroute.model import Failure, Health, Locality, Profile
 from lmroute.providers.inventory import Api, Inventory
-from lmroute.providers.probe import ErrorCode, ListedModel, Patience, ProbeResult, State
+from lmroute.providers.probe import ErrorCode, ListedModel, Outcome, Patience, Phase, ProbeResult, State
 from lmroute.providers.probe.faults import KINDS
 
 WATCH = Health(watch=True, interval_s=15.0)
@@ -51,7 +51,8 @@ class Servers:
         if code is None:
             inventory = Inventory(Api.PLAIN, (ListedModel("m"),))
             return ProbeResult(profile.id, State.HEALTHY, inventory=inventory, tries=1, latency_ms=2.0)
-        return ProbeResult(profile.id, KINDS[code].state, code, f"it is {code}", "do this", tries=1)
+        phases = (Phase("connect", 1.0, Outcome.OK),)
+        return ProbeResult(profile.id, KINDS[code].state, code, f"it is {code}", "do this", phases=phases, tries=1)
 
 
 def profile(name="a", **fields):
@@ -249,6 +250,18 @@ def test_a_system_without_a_thread_for_the_monitor_fails_no_call(servers, clock,
         assert list(monitor.unusable()) == ["a"]
     finally:
         monitor.close()
+
+
+def test_a_server_that_is_busy_with_calls_is_not_left_out(servers, clock):
+    servers.codes["a"] = ErrorCode.TIMEOUT
+    with watching(profile(), servers=servers, clock=clock) as monitor:
+        monitor.under_way = {"a": 2}.get
+        go(monitor, clock, 1.5, servers)
+        until(lambda: state(monitor) is not State.UNKNOWN)
+        status = monitor.statuses()["a"]
+        assert status.state is State.DEGRADED
+        assert "2 calls are under way" in status.message
+        assert monitor.unusable() == {}
 
 
 def test_processes_of_a_machine_ask_once(servers, clock, tmp_path):

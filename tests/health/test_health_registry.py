@@ -11,7 +11,7 @@ from lmroute.health.registry import Moment, Registry
 from lmroute.health.status import Source
 from lmroute.model import Failure, Health, Locality, Profile
 from lmroute.providers.inventory import Api, Inventory
-from lmroute.providers.probe import SERVING, ErrorCode, ListedModel, ProbeResult, State
+from lmroute.providers.probe import SERVING, ErrorCode, ListedModel, Outcome, Phase, ProbeResult, State
 from lmroute.providers.probe.faults import KINDS
 
 EPOCH = 1_800_000_000.0
@@ -129,7 +129,7 @@ def test_the_epoch_grows_when_somebody_becomes_unusable_or_usable_and_only_then(
 def test_who_may_be_asked(code, is_out):
     world = World()
     world.codes["a"] = code
-    world.go(1.5)
+    world.go(2.75)
     assert world.state() is not State.HEALTHY
     assert ("a" in world.registry.unusable) is is_out
 
@@ -146,6 +146,80 @@ def test_two_calls_that_fail_make_a_server_unusable_and_two_probes_bring_it_back
     world.go(1.25)
     assert (world.state(), len(world.probed)) == (State.DEGRADED, 3)
     assert world.registry.unusable == {}
+
+
+def test_a_server_whose_chats_all_fail_is_asked_and_never_called_healthy():
+    """Its list is fine: after one call that was answered as before any."""
+    for was_answered in (True, False):
+        world = World()
+        if was_answered:
+            world.answered()
+        world.changed.clear()
+        for _ in range(5):
+            world.failed(Failure.SERVER)
+            world.go(1.5)
+        status = world.registry.statuses(world.when)["a"]
+        assert (status.state, status.error_code) == (State.DEGRADED, ErrorCode.SERVER_ERROR)
+        assert status.message
+        assert status.fix
+        assert world.registry.unusable == {}
+        assert [told.state for _, told in world.changed][-1] is State.DEGRADED
+
+
+def test_one_hiccup_at_the_very_first_look_leaves_nobody_out():
+    world = World()
+    world.codes["a"] = ErrorCode.SERVER_ERROR
+    world.go(1.25)
+    assert (world.state(), len(world.probed), world.registry.unusable) == (State.UNKNOWN, 1, {})
+    assert world.registry.statuses(world.when)["a"].message == "it is server_error"
+    del world.codes["a"]
+    world.go(1.25)
+    assert (world.state(), len(world.probed)) == (State.HEALTHY, 2)
+
+
+def late(name, *, connected=True):
+    phases = (Phase("connect", 1.0, Outcome.OK if connected else Outcome.FAILED),)
+    return ProbeResult(name, State.DOWN, ErrorCode.TIMEOUT, "late", "wait", phases=phases, tries=3)
+
+
+@pytest.mark.parametrize(
+    ("calls", "connected", "state"), [(1, True, State.DEGRADED), (0, True, State.DOWN), (1, False, State.DOWN)]
+)
+def test_a_list_that_is_late_while_calls_are_under_way(calls, connected, state):
+    world = World()
+    world.now += 1.5
+    (server,) = world.registry.turn(world.when).begin
+    for _ in range(3):
+        found = (late("a", connected=connected), 0.0, Source.PROBE)
+        world.registry.ended(server, world.when, found, world.now, under_way=calls)
+    assert world.state() is state
+    assert bool(world.registry.unusable) is (state is State.DOWN)
+
+
+def test_who_is_busy_is_not_looked_at_every_second():
+    world = World()
+    world.now += 1.5
+    (server,) = world.registry.turn(world.when).begin
+    world.failed(Failure.TIMEOUT)
+    world.registry.ended(server, world.when, (late("a"), 0.0, Source.PROBE), world.now, under_way=1)
+    world.now += 2.0
+    (server,) = world.registry.turn(world.when).begin
+    world.registry.ended(server, world.when, (late("a"), 0.0, Source.PROBE), world.now, under_way=1)
+    assert world.registry.turn(world.when).next_at > world.now + 5
+
+
+def test_a_result_of_a_process_that_was_stopped_meanwhile_is_dropped_and_found_out_anew():
+    world = World()
+    world.now += 1.5
+    (server,) = world.registry.turn(world.when).begin
+    began = world.now
+    world.now += 60
+    world.codes["a"] = ErrorCode.TLS_ERROR
+    world.registry.ended(server, world.when, (world.found("a"), 0.0, Source.PROBE), began)
+    assert world.registry.statuses(world.when)["a"].last_checked is None
+    del world.codes["a"]
+    world.go(1.5)
+    assert world.state() is State.HEALTHY
 
 
 def test_calls_that_are_answered_save_probes():

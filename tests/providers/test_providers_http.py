@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lmroute import redact
 from lmroute.errors import LmrouteError, ProviderUnavailable, ServerUnreachable
 from lmroute.model import Locality, Secret
-from lmroute.providers.http import MAX_BODY, get_json
+from lmroute.providers.http import MAX_BODY, CutOff, _reply, get_json
 
 LONG_S = 10.0
 
@@ -89,15 +89,29 @@ def test_an_address_too_far(names):
     [
         (b"<!doctype html><p>It works", "the answer is no JSON, it begins '<!doctype html><p>It works'"),
         (b"", "the answer is empty"),
-        (b'{"data": [', "the answer is no JSON, it begins '{\"data\": ['"),
+        (b"{'data': []}", "the answer is no JSON, it begins \"{'data': []}\""),
+        (b'{"data": []} and more', "the answer is no JSON, it begins "),
+        (b'{"data": [,', "the answer is no JSON, it begins "),
+        (b"It works", "the answer is no JSON, it begins "),
+        (b'{"data": [', "the answer is cut off after 10 bytes"),
         (b"\xff\xfe\x00", "the answer is no JSON, it begins "),
         (b"[" * 100_000, "the answer is no JSON, it begins '[[[["),
         (b'{"a":' * 100_000, "the answer is no JSON, it begins "),
     ],
-    ids=["html", "empty", "cut", "binary", "deep list", "deep object"],
+    ids=["html", "empty", "python", "two", "comma", "words", "cut", "binary", "deep list", "deep object"],
 )
 def test_a_success_that_is_no_json(serve, body, words):
     assert refusal(serve(serve.reply(body)).url, ProviderUnavailable).startswith(words)
+
+
+WHOLE = '{"data": [{"id": "gräser \\u00fc", "a": true, "b": null, "c": -1.5e-3, "d": false, "e": {}}]}\n'.encode()
+
+
+@pytest.mark.parametrize("length", range(1, len(WHOLE) - 1))
+def test_a_list_that_ends_too_early_is_told_wherever_that_is(length):
+    with pytest.raises(CutOff, match=f"cut off after {length} bytes"):
+        _reply(200, WHOLE[:length], {})
+    assert _reply(200, WHOLE, {}).body["data"][0]["c"] == -0.0015
 
 
 @pytest.mark.parametrize("body", [b"<h1>Bad Gateway</h1>", b"", b"[" * 100_000])

@@ -162,7 +162,7 @@ def test_a_native_list_that_is_refused_proves_nothing(serve, status):
 
 
 @pytest.mark.parametrize(
-    ("body", "why"), [(b'{"models": [{"ty', "the answer is no JSON"), (b" " * 2_100_000, "longer than 2000000 bytes")]
+    ("body", "why"), [(b'{"models": [{"ty', "the answer is cut off"), (b" " * 2_100_000, "longer than 2000000 bytes")]
 )
 def test_a_native_list_that_is_cut_off_or_too_long_is_told(serve, body, why):
     def answer(_connection):

@@ -165,6 +165,39 @@ def test_a_gap_is_told_when_the_sink_has_caught_up(queued, told):
     assert is_told.wait(SOON)
 
 
+class Moody:
+    """Raises so many times, then works; lets know of each write."""
+
+    def __init__(self, times):
+        self.asked = threading.Semaphore(0)
+        self.left = times
+
+    def write(self, lines):
+        self.left -= 1
+        self.asked.release()
+        if self.left >= 0:
+            raise OSError("not now")
+
+
+def test_a_sink_that_keeps_raising_is_told_in_few_words_and_the_rest_when_it_works_again(queued, told):
+    is_told = threading.Event()
+    sink = Moody(50)
+    behind = queued(sink, lost=lambda *lost: told(*lost) or (told.total == 50 and is_told.set()))
+    for _ in range(51):  # one after the other, so that it has caught up each time
+        behind.write([{}])
+        assert sink.asked.acquire(timeout=SOON)
+    assert is_told.wait(SOON)
+    assert [count for count, _ in told] == [1, 1, 2, 4, 8, 16, 18]
+
+
+def test_a_sink_that_never_works_again_is_told_to_the_end_when_it_is_closed(queued, told):
+    behind = queued(Raising(OSError("no")))
+    for _ in range(50):
+        behind.write([{}])
+    assert behind.close(SOON)
+    assert [count for count, _ in told] == [1, 1, 2, 4, 8, 16, 18]
+
+
 def test_the_log_says_the_first_drop_and_in_the_end_the_total(queued, caplog):
     sink = Hung()
     behind = queued(sink, limit=1)

@@ -33,8 +33,8 @@ COMMON = {
 }  # fmt: skip
 OF_AN_ATTEMPT = COMMON | {"attempt", "asked", "fallback_from", "started", "message", "degraded"}
 OF_A_CALL = COMMON | {
-    "attempts", "overhead_us", "input_tokens", "output_tokens", "cached_tokens", "written_tokens", "reasoning_tokens", "cost_usd",
-    "cost_from", "finish_reason", "response_id", "request", "attributes", "considered",
+    "attempts", "overhead_us", "input_tokens", "output_tokens", "cached_tokens", "written_tokens", "reasoning_tokens",
+    "cost_usd", "cost_from", "finish_reason", "response_id", "request", "attributes", "considered",
 }  # fmt: skip
 PROFILES = {
     "openai": Profile("openai", "openai", cost=Cost(0.4, 1.6)),

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -183,9 +184,9 @@ def test_a_record_that_is_not_where_it_was_is_none(index, events):
     whole = (events / "a.jsonl").read_bytes()
     for other in (whole.replace(b'"c"', b'"d"'), whole[5:], b""):
         (events / "a.jsonl").write_bytes(other)
-        assert records_of(index, "c") == Records(None, ())
+        assert records_of(index, "c") == Records(None, (), (events / "a.jsonl").resolve())
     (events / "a.jsonl").unlink()
-    assert records_of(index, "c") == Records(None, ())
+    assert records_of(index, "c") == Records(None, (), (events / "a.jsonl").resolve())
 
 
 def test_all_questions_of_a_moment_see_the_same(tmp_path, events):
@@ -253,8 +254,8 @@ def test_an_absurd_number_is_an_unknown_one(index, events, number):
     names = ("duration", "first_token", "attempts", "input_tokens", "output_tokens", "cost_usd")
     append(events / "a.jsonl", answered("c") | dict.fromkeys(names, number))
     index.ingest([events])
-    totals = usage(index).totals
-    assert (totals.calls, totals.p50_ms, totals.input_tokens, totals.untold, totals.cost_usd) == (1, None, 0, 1, None)
+    of = usage(index).totals
+    assert (of.calls, of.p50_ms, of.input_tokens, of.untold, of.cost_usd) == (1, None, None, 1, None)
 
 
 def test_absurd_numbers_do_not_overflow_what_adds_them_up(index, events):
@@ -385,6 +386,32 @@ def test_who_comes_second_asks_what_is_there(tmp_path, events):
         assert (told.is_busy, told.lines) == (True, 0)
         assert usage(two).totals.calls == 1
         assert two.ingest([events]).lines == 1
+
+
+def test_who_waits_for_the_first_takes_what_is_new(tmp_path, events):
+    append(events / "a.jsonl", answered("c"))
+    with Index(tmp_path / "i.sqlite") as one, Index(tmp_path / "i.sqlite") as two:
+        lock = FileLock(one._lock().lock_file, thread_local=False)
+        lock.acquire()
+        timer = threading.Timer(0.05, lock.release)
+        try:
+            timer.start()
+            told = two.ingest([events], wait_s=30)
+        finally:
+            timer.join()
+        assert (told.is_busy, told.lines) == (False, 1)
+
+
+@pytest.mark.parametrize("make", [answered, lambda call: attempt(call, 1), lambda call: lost(3)])
+@pytest.mark.parametrize("ts", ["9999-12-31T23:59:59.999+00:00", "2026-11-22T00:00:00.001+00:00"])
+def test_a_record_of_a_time_to_come_is_none(index, events, make, ts):
+    now = datetime(2026, 11, 21, tzinfo=UTC).timestamp()
+    append(events / "a.jsonl", answered("c"), make("late") | {"ts": ts}, make("soon") | {"ts": "2026-11-22T00:00:00Z"})
+    index.ingest([events], now=now)
+    told = usage(index)
+    assert told.left_out == {"misshapen": 1}
+    taken = [index.rows(f"SELECT count(*) FROM {table}") for table in ("calls", "attempts", "lost")]
+    assert sum(count for ((count,),) in taken) == 2
 
 
 def test_ingesters_in_threads_beside_a_writer_lose_nothing(tmp_path, events):
@@ -559,4 +586,4 @@ def test_each_way_to_tell_calls_apart_is_a_column_or_a_time(index):
     columns = [row[1] for row in index.rows("PRAGMA table_info(dims)")]
     assert [*columns[1:-1]] == [name.replace("errorCode", "error_code") for name in NAMES]
     assert set(BY) - set(NAMES) == {"day", "hour"}
-    assert schema.VERSION == 1, "another one makes everybody's index anew"
+    assert schema.VERSION == 3, "another one makes everybody's index anew"

@@ -9,7 +9,8 @@ import pytest
 from lmroute.errors import LmrouteError
 from lmroute.model import Attempt, Attributes, Candidate, Considered, Decision, Facts, Failure, Privacy
 from lmroute.telemetry.events import CANCELLED, FORMAT_VERSION, CallEvent, Usage, records
-from lmroute.telemetry.reading import FILE, Call, files_in, read
+from lmroute.telemetry.files import FILE, files_in
+from lmroute.telemetry.reading import Call, read
 from lmroute.telemetry.recorded import considered, recorded
 from lmroute.telemetry.sink import JsonlSink
 
@@ -98,11 +99,36 @@ def test_a_folder_is_every_file_in_it_the_newest_first(tmp_path):
     assert files_in(old) == [old]
 
 
+def test_a_folder_may_be_that_of_all_programs_and_a_runs_has_other_things_beside(tmp_path):
+    daily = [written(tmp_path / "events" / "2026-03-04" / f"host-{pid}-1.jsonl", event()) for pid in (1, 2)]
+    run = written(tmp_path / "outputs" / "1" / FILE, event())
+    written(run.with_name("results.jsonl"), event(call_id="c2"))
+    assert set(files_in(tmp_path / "events")) == {*daily}
+    assert files_in(tmp_path / "outputs") == [run]
+    assert set(files_in(tmp_path)) == {*daily, run}
+    assert [call.id for call in read(files_in(tmp_path)).calls] == ["c1"]  # it stands in three files
+
+
 def test_no_records_is_an_error(tmp_path):
-    with pytest.raises(LmrouteError, match=r"there is no calls\.jsonl in this folder"):
+    with pytest.raises(LmrouteError, match=r"neither a calls\.jsonl nor another \.jsonl file in this folder"):
         files_in(tmp_path)
     with pytest.raises(LmrouteError, match="no such file or folder"):
-        files_in(tmp_path / "gone")
+        files_in(written(tmp_path / FILE, event()), tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("ts", "at"),
+    [
+        ("2026-03-04T05:06:07.008+00:00", 1772600767.008),
+        ("2026-03-04T05:06:07.008", 1772600767.008),
+        ("x", None),
+        (3, None),
+    ],
+)
+def test_when_a_call_ended(ts, at):
+    ended = Call({"ts": ts}).ended
+    assert (ended and ended.timestamp()) == at
+    assert Call({}).ended is None
 
 
 def test_a_call_is_what_was_recorded_of_it():

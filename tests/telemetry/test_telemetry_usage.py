@@ -81,6 +81,15 @@ def fell_back(call):
     return call["status"] == "ok" and tries[0]["provider"] != tries[-1]["provider"]
 
 
+def asked_last(calls):
+    found = {}
+    for call in calls:
+        if call["status"] != "ok" and (tries := attempts_of(call)):
+            last = f"{tries[-1]['provider']}/{tries[-1]['model']}"
+            found.setdefault(call["errorCode"], Counter())[last] += 1
+    return found
+
+
 def naive(calls):
     """What a row says of some calls, computed as its documentation tells it."""
     ended = Counter(call["status"] for call in calls)
@@ -92,13 +101,14 @@ def naive(calls):
         "errors": ended["error"],
         "cancelled": ended["cancelled"],
         "error_codes": Counter(call["errorCode"] for call in calls if call["errorCode"]),
+        "asked_last": asked_last(calls),
         "fallbacks": sum(map(fell_back, calls)),
         "p50_ms": rank([call["duration"] for call in calls], 0.5),
         "p95_ms": rank([call["duration"] for call in calls], 0.95),
         "first_token_p50_ms": rank([c["first_token"] for c in calls if c["first_token"] is not None], 0.5),
-        "input_tokens": sum(call["input_tokens"] or 0 for call in calls),
-        "output_tokens": sum(call["output_tokens"] or 0 for call in calls),
-        "untold": sum(call["input_tokens"] is None for call in calls),
+        "input_tokens": sum(c["input_tokens"] or 0 for c in calls) or (None if calls else 0),
+        "output_tokens": sum(call["output_tokens"] for call in calls),
+        "untold": sum(call["input_tokens"] is None and call["status"] == "ok" for call in calls),
         "cost_usd": pytest.approx(sum(costs)) if costs else None,
         "unpriced": sum(call["cost_usd"] is None and call["status"] != "error" for call in calls),
         "free": sum(call["cost_from"] == "local" for call in calls),

@@ -1,9 +1,11 @@
 """Decide recorded calls again under another policy: how many go elsewhere, and what that would cost and take.
 
-Nobody is asked. What was known of the servers then is taken to be so, and an attempt that failed then to fail again.
+Calls are those of all programs that ran with telemetry=local, or those in the files and folders that are named. Nobody
+is asked. What was known of the servers then is taken to be so, and an attempt that failed then to fail again.
 Costs are by the prices of the profiles, for the tokens that were recorded; latencies are the medians of the recorded
 attempts of each candidate. What is not known is left out of both and said.
 
+    lmroute policy replay --policy cost_first --since 7d
     lmroute policy replay outputs --policy cost_first provider=[lmstudio,openai]
     lmroute policy replay calls.jsonl --policy policies/mine.yaml --fail-on-moves
     lmroute policy replay outputs --policy main:local_first --format json
@@ -21,10 +23,13 @@ from typing import TYPE_CHECKING, Any
 from lmroute import redact
 from lmroute.cli.failures import told_as
 from lmroute.cli.output import emit, table
+from lmroute.cli.records import NONE_YET, moment
+from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from lmroute.routing.replay import Again, Estimate, Flow, Recorded, Replay
     from lmroute.telemetry.reading import Reading
@@ -37,10 +42,12 @@ _SHOWN = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("records", nargs="+", metavar="RECORDS|OVERRIDE",
-        help="files or folders of call records; overrides as for run.py: provider=[lmstudio,openai]")  # fmt: skip
+    add("records", nargs="*", metavar="RECORDS|OVERRIDE",
+        help="files or folders of call records instead of what all programs recorded; "
+        "overrides as for run.py: provider=[lmstudio,openai]")  # fmt: skip
     add("--policy", metavar="POLICY", required=True,
         help="an option (local_first), a file (mine.yaml), or either in a git revision (main:local_first)")  # fmt: skip
+    add("--since", type=moment, metavar="WHEN", help="only calls that ended since: 24h, 7d, today, 2026-11-01; in UTC")
     add("--ignore-facts", action="store_true", help="take every server to have been up and every budget to be unspent")
     add("--fail-on-moves", action="store_true", help="exit with 1 if any call moved")
     add("--format", choices=("text", "json"), default="text")
@@ -58,12 +65,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from lmroute.config.secrecy import masked  # noqa: PLC0415
     from lmroute.routing.policy import compile_policy  # noqa: PLC0415
     from lmroute.routing.replay import replay  # noqa: PLC0415
-    from lmroute.telemetry.reading import files_in, read  # noqa: PLC0415
+    from lmroute.telemetry.reading import read  # noqa: PLC0415
 
     paths, overrides = _sorted_out(arguments.records)
-    files = list(dict.fromkeys(file for path in paths for file in files_in(path)))
+    files = _files(paths)
     reading = read(files)
-    calls, misshapen = _decoded(reading)
+    calls, misshapen = _decoded(reading, arguments.since)
     checked = policy_of(arguments.policy, overrides)
     stack = checked.stack
     policy = compile_policy(stack.policy, stack.providers, stack.seed)
@@ -82,20 +89,27 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _sorted_out(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     """The paths and the overrides among some words."""
-    from lmroute.errors import LmrouteError  # noqa: PLC0415  see _run
-
     overrides = [word for word in words if not Path(word).exists() and ("=" in word or word.startswith(("+", "~")))]
-    paths = [Path(word) for word in words if word not in overrides]
-    if not paths:
-        raise LmrouteError("name the call records: a file, or a folder such as outputs")
-    return paths, overrides
+    return [Path(word) for word in words if word not in overrides], overrides
 
 
-def _decoded(reading: Reading) -> tuple[list[Recorded], int]:
+def _files(paths: Sequence[Path]) -> list[Path]:
+    """The files of records that some paths name; without one, those of all programs."""
+    from lmroute.telemetry.daily import events_folder  # noqa: PLC0415  see _run
+    from lmroute.telemetry.files import files_in, newest_first  # noqa: PLC0415
+
+    files = files_in(*paths) if paths else newest_first([events_folder()])
+    if not files:
+        raise LmrouteError("\n".join(NONE_YET))
+    return files
+
+
+def _decoded(reading: Reading, since: datetime | None) -> tuple[list[Recorded], int]:
     """The calls that can be replayed, and how many cannot."""
     from lmroute.telemetry.recorded import recorded  # noqa: PLC0415  see _run
 
-    decoded = [recorded(call) for call in reading.calls]
+    asked = [call for call in reading.calls if since is None or (call.ended is not None and call.ended >= since)]
+    decoded = [recorded(call) for call in asked]
     known = [call for call in decoded if call is not None]
     return known, len(decoded) - len(known)
 

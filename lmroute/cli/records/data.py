@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from lmroute.telemetry.answers import Row, Usage
+    from lmroute.telemetry.index import Ingested
 
 FORMAT_VERSION = "1.0"
 
@@ -21,11 +22,11 @@ _NUMBERS = (
     "calls", "ok", "errors", "cancelled", "fallbacks", "p50_ms", "p95_ms", "first_token_p50_ms", "input_tokens",
     "output_tokens", "untold", "cost_usd", "unpriced", "free", "local_share",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # and their full-width forms, which some spreadsheets take for them
 
 
-def document(usage: Usage) -> dict[str, Any]:
-    """All of it."""
+def document(usage: Usage, told: Ingested) -> dict[str, Any]:
+    """All of it. ``index_busy``: the files were read without the index, which may know calls of files that are gone."""
     return {
         "format_version": FORMAT_VERSION,
         "since": _time(usage.since),
@@ -36,6 +37,7 @@ def document(usage: Usage) -> dict[str, Any]:
         "attempts": [asdict(each) for each in usage.attempts],
         "lost": usage.lost,
         "left_out": usage.left_out,
+        "index_busy": told.is_busy,
         "percentiles": {"approximate": usage.is_approximate, "within": usage.within if usage.is_approximate else 0},
     }
 

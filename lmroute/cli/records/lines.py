@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 _ID = 8
 _NAME = 40
+_LEAST_USD = 1e-6
 _WHOLE_MS = 10  # from here on nobody wants decimals
 
 
 def call(line: Line) -> str:
-    """When, how it ended, who answered, by which rule, in how long, for how many tokens and what; and the way there."""
+    """When and how it ended, who answered or was asked last, by which rule, how long, for what; and the way there."""
     words = line.words
-    who = "/".join(word(words[name]) for name in ("provider", "model") if words[name]) or "nobody"
+    who = "/".join(word(words[name]) for name in ("provider", "model") if words[name]) or _nobody(line)
     shown = [
         f"{moment(line.at)}  {word(line.call)[:_ID]:<{_ID}}  {words['status']:<9}",
         f"{who:<32}  {word(words['rule']):<14}",
@@ -58,6 +59,11 @@ def word(name: str | None, none: str = "-") -> str:
     return redact.one_line(name, _NAME) if name else none
 
 
+def _nobody(line: Line) -> str:
+    """Nobody answered: who was asked last."""
+    return f"nobody; asked {word(line.steps[-1].asked)}" if line.steps else "nobody"
+
+
 def _step(step: Step) -> str:
     return f"{word(step.asked)} ({word(step.error_code)})" if step.error_code else word(step.asked)
 
@@ -70,4 +76,6 @@ def _tokens(line: Line) -> str:
 def _cost(line: Line) -> str:
     if line.cost_usd is None:
         return "-"
+    if 0 < line.cost_usd < _LEAST_USD:
+        return f"<${_LEAST_USD:.6f}"
     return f"${line.cost_usd:.6f}" if line.cost_usd else "$0"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from lmroute import redact
 from lmroute.cli.output import table
-from lmroute.cli.records import NONE_YET, where
+from lmroute.cli.records import BUSY, NONE_YET, where
 from lmroute.telemetry.cells import EXACT
 from lmroute.telemetry.chart import BARS, PLAIN_BARS, sparkline
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _SHOWN = 40
 _LONGEST_WORD = 40
+_LEAST_USD = 1e-4
+_RECORDS = "records"  # the sink that writes what is read here; the others get the same, and send it elsewhere
 _WHOLE_MS = 10  # from here on nobody wants decimals
 _NO_WORD = {"provider": "(nobody)", "model": "(nobody)", "errorCode": "(none)", "task": "(none)", "rule": "(none)"}
 
@@ -28,17 +31,26 @@ _NO_WORD = {"provider": "(nobody)", "model": "(nobody)", "errorCode": "(none)", 
 def lines(usage: Usage, series: Series, told: Ingested, arguments: argparse.Namespace) -> Iterator[str]:
     """All of it."""
     if usage.totals.calls:
-        yield from _totals(usage, series)
+        yield from _totals(usage, series, arguments)
         yield ""
         yield from _rows(usage)
     else:
-        yield from _nothing(arguments)
-    yield from _attempts(usage.attempts)
-    yield from _footer(usage, told)
+        yield from _nothing(usage, told, arguments)
+    if is_failed(usage):
+        yield from _attempts(usage.attempts)
+    if found := [*notes(usage)]:
+        yield from ("", *found)
 
 
-def _nothing(arguments: argparse.Namespace) -> Iterator[str]:
-    if arguments.paths:
+def _nothing(usage: Usage, told: Ingested, arguments: argparse.Namespace) -> Iterator[str]:
+    if is_failed(usage) and arguments.provider:
+        whose = "its attempts are" if len(arguments.provider) == 1 else "their attempts are"
+        yield f"{', '.join(_word(name, 'provider') for name in arguments.provider)} answered none; {whose} below"
+    elif is_failed(usage):
+        yield "no such calls are recorded, but such attempts:"
+    elif told.is_busy:
+        yield BUSY
+    elif arguments.paths:
         yield f"there are no such calls in {', '.join(map(str, arguments.paths))}"
     elif arguments.since or arguments.until or where(arguments):
         yield "no such calls are recorded; 'lmroute usage' without options tells of all that are"
@@ -46,14 +58,16 @@ def _nothing(arguments: argparse.Namespace) -> Iterator[str]:
         yield from NONE_YET
 
 
-def _totals(usage: Usage, series: Series) -> Iterator[str]:
+def _totals(usage: Usage, series: Series, arguments: argparse.Namespace) -> Iterator[str]:
     totals, about = usage.totals, _about(usage)
     spark = sparkline([point.calls for point in series.points], BARS if _holds(BARS) else PLAIN_BARS)
-    yield f"{_several(totals.calls, 'call')} {_range(usage.since, usage.until)}  {spark}"
+    # Where no end is asked for, the minute that begins then is not of the calls that were looked at.
+    until = usage.until if arguments.until or not usage.until else usage.until - timedelta(minutes=1)
+    yield f"{_several(totals.calls, 'call')} {_range(usage.since, until)}  {spark}"
     ended = f"{totals.ok:,} ok, {totals.errors:,} failed, {totals.cancelled:,} cancelled"
     took = f"half within {_ms(totals.p50_ms, about)} ms, 95 % within {_ms(totals.p95_ms, about)} ms"
     yield f"{ended}, {totals.fallbacks:,} answered by a fallback; {took}"
-    tokens = f"tokens: {totals.input_tokens:,} in, {totals.output_tokens:,} out"
+    tokens = f"tokens: {_tokens(totals.input_tokens)} in, {_tokens(totals.output_tokens)} out"
     yield tokens + (f" (not told for {_several(totals.untold, 'call')})" if totals.untold else "")
     yield f"cost: {_money(totals)}{_reservations(totals)}"
 
@@ -75,7 +89,7 @@ def _rows(usage: Usage) -> Iterator[str]:
         words = (_word(word, name) for name, word in row.key.items())
         counts = (row.calls, row.errors, row.cancelled, row.fallbacks)
         times = (_ms(ms, about) for ms in (row.p50_ms, row.p95_ms, row.first_token_p50_ms))
-        tokens = (f"{row.input_tokens:,}", f"{row.output_tokens:,}")
+        tokens = (_tokens(row.input_tokens), _tokens(row.output_tokens))
         cells.append((*words, *(f"{count:,}" for count in counts), *times, *tokens, _money(row)))
     yield from table(_right(cells, first=len(usage.by)))
     if len(usage.rows) > _SHOWN:
@@ -85,7 +99,7 @@ def _rows(usage: Usage) -> Iterator[str]:
 
 def _errors(rows: Sequence[Row]) -> Iterator[str]:
     cells = [
-        (f"{count:,}", _word(code, ""), ", ".join(_word(word, name) for name, word in row.key.items()))
+        (f"{count:,}", _word(code, ""), ", ".join(_word(word, n) for n, word in row.key.items()), _asked(row, code))
         for row in rows[:_SHOWN]
         for code, count in row.error_codes.items()
     ]
@@ -94,10 +108,17 @@ def _errors(rows: Sequence[Row]) -> Iterator[str]:
         yield from table(_right([*cells], first=0, last=1), "  ")
 
 
+def _asked(row: Row, code: str) -> str:
+    asked = ", ".join(f"{_word(who, 'provider')} {count:,}" for who, count in row.asked_last.get(code, {}).items())
+    return f"asked last: {asked}" if asked else ""
+
+
+def is_failed(usage: Usage) -> bool:
+    """Whether an attempt failed. Then they are shown: a provider that always is saved is in no other row."""
+    return any(each.failed for each in usage.attempts)
+
+
 def _attempts(attempts: Sequence[Asked]) -> Iterator[str]:
-    """Shown when one failed: a provider that always fails and is always saved is in no other row."""
-    if not any(each.failed for each in attempts):
-        return
     cells: list[tuple[str, ...]] = [("provider", "attempts", "failed", "saved by a fallback or retry", "with")]
     for each in attempts[:_SHOWN]:
         codes = ", ".join(f"{_word(code, '')} {count:,}" for code, count in each.error_codes.items())
@@ -107,19 +128,18 @@ def _attempts(attempts: Sequence[Asked]) -> Iterator[str]:
     yield from table(_right(cells, first=1, last=4), "  ")
 
 
-def _footer(usage: Usage, told: Ingested) -> Iterator[str]:
-    notes = []
+def notes(usage: Usage) -> Iterator[str]:
+    """What is to be known about the numbers: how near they are, and what is missing in them."""
     if usage.is_approximate:
-        notes.append(f"~ is within {usage.within:.1%}: beyond {EXACT:,} calls latencies are counted in buckets")
-    if usage.lost:
-        sinks = ", ".join(f"{_word(sink, '')} {count:,}" for sink, count in usage.lost.items())
-        notes.append(f"lost: {_several(sum(usage.lost.values()), 'record')} could not be written ({sinks})")
+        yield f"latencies (~) are within {usage.within:.1%}: beyond {EXACT:,} calls they are counted in buckets"
+    for sink, count in usage.lost.items():
+        lost = _several(count, "record")
+        if sink == _RECORDS:
+            yield f"lost: {lost} could not be written, so what is told here is too little"
+        else:
+            yield f"{lost} not sent to {_word(sink, '')} (the records here are complete)"
     if usage.left_out:
-        notes.append(f"left out, of all files: {', '.join(_left_out(usage.left_out))}")
-    if told.is_busy:
-        notes.append("another process is taking the newest calls in just now; some may be missing here")
-    if notes:
-        yield from ("", *notes)
+        yield f"left out, of all files: {', '.join(_left_out(usage.left_out))}"
 
 
 def _left_out(left_out: Mapping[str, int]) -> Iterator[str]:
@@ -155,7 +175,13 @@ def _ms(ms: float | None, about: str) -> str:
 def _money(row: Row) -> str:
     if row.cost_usd is None:
         return "not known" if row.unpriced else "-"
+    if 0 < row.cost_usd < _LEAST_USD:
+        return f"<${_LEAST_USD:.4f}"
     return f"${row.cost_usd:,.4f}" if row.cost_usd else "$0"
+
+
+def _tokens(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
 
 
 def _word(word: str | None, name: str) -> str:

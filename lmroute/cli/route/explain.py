@@ -6,6 +6,7 @@ you say with --down, --throttled, --budget-used and --load, or what the record s
     lmroute route explain --privacy private --prompt-tokens 9000 routing=local_first
     lmroute route explain --task qa --down lmstudio provider=[lmstudio,openai]
     lmroute route explain --policy main:local_first --tag urgent
+    lmroute route explain --call 3f9a
     lmroute route explain --call 3f9a --records outputs/2025-06-01
 
 Exit codes: 0 somebody answers, 1 nobody may or everybody is out, or the configuration cannot be read, 2 wrong usage.
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="an option (local_first), a file (mine.yaml), or either in a git revision (main:local_first)")  # fmt: skip
     add("--call", type=_beginning, metavar="ID", help="explain a recorded call; the beginning of its id is enough")
     add("--records", type=Path, metavar="PATH",
-        help="the file of records, or a folder with some; by default the newest in outputs and multirun")  # fmt: skip
+        help="a file or folder of records; by default outputs and multirun, then those of all programs")  # fmt: skip
     add("--format", choices=("text", "json"), default="text")
     request.add_arguments(parser)
 

@@ -7,16 +7,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmroute.cli import records
 from lmroute.errors import LmrouteError
 from lmroute.telemetry.events import CANCELLED
-from lmroute.telemetry.reading import files_in, read
+from lmroute.telemetry.files import files_in, newest_first
+from lmroute.telemetry.reading import Call, read
 from lmroute.telemetry.recorded import considered, recorded
 
 if TYPE_CHECKING:
     from lmroute.model import Facts
     from lmroute.routing.explain import Explanation
     from lmroute.routing.replay import Recorded
-    from lmroute.telemetry.reading import Call
 
 _FOLDERS = ("outputs", "multirun")
 """Where run.py writes, from the current directory."""
@@ -44,11 +45,15 @@ class Found:
 
 
 def find(beginning: str, path: Path | None) -> Found:
-    """The call whose id begins so; of several files, in the newest.
+    """The call whose id begins so.
+
+    Args:
+        path: a file of records, or a folder with some; of several files the newest that has it counts. By default the
+            folders of runs here, then the records of all programs.
 
     Raises LmrouteError when there is none, or several.
     """
-    files = _files(path)
+    files = newest_first(map(Path, _FOLDERS)) if path is None else files_in(path)
     for file in files:
         reading = read([file])
         found = {call.id: call for call in reading.calls if call.id.startswith(beginning)}
@@ -57,6 +62,8 @@ def find(beginning: str, path: Path | None) -> Found:
             raise LmrouteError(f"{file}: {len(found)} calls begin with '{beginning}': {listed}")
         if found:
             return _readable(next(iter(found.values())), file)
+    if path is None:
+        return _of_all_programs(beginning)
     looked = f"{files[0]}{f' and {len(files) - 1} older ones' if files[1:] else ''}"
     raise LmrouteError(f"no call begins with '{beginning}' in {looked}")
 
@@ -115,19 +122,14 @@ def as_data(found: Found, differences: list[str]) -> dict[str, Any]:
     }
 
 
-def _files(path: Path | None) -> list[Path]:
-    if path is not None:
-        return files_in(path)
-    folders = [Path(name) for name in _FOLDERS if Path(name).is_dir()]
-    files: list[Path] = []
-    for folder in folders:
-        try:
-            files += files_in(folder)
-        except LmrouteError:  # a folder without records: the other one may have some
-            continue
-    if not files:
-        raise LmrouteError(f"there are no call records in {' or '.join(_FOLDERS)}: name them with --records PATH")
-    return sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
+def _of_all_programs(beginning: str) -> Found:
+    from lmroute.telemetry.latest import one, records_of  # noqa: PLC0415  a file that is named needs no SQLite
+
+    with records.filled(()) as (index, _):
+        known = records.asked(index, (), lambda: records_of(index, one(index, beginning).call))
+    if known.call is None:
+        raise LmrouteError(f"{known.file}: the call's record is gone; 'lmroute logs' has what is left of it")
+    return _readable(Call(known.call, known.attempts), known.file)
 
 
 def _readable(call: Call, file: Path) -> Found:

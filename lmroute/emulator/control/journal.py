@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lmroute import redact
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,7 +61,7 @@ class Recorder:
         if scope["type"] != "http" or is_control(scope["path"]):
             await self._app(scope, receive, send)
             return
-        seen = Seen(scope["method"], scope["path"][:_LONGEST_PATH])
+        seen = Seen(scope["method"], redact.text(scope["path"])[:_LONGEST_PATH])
         self._journal.append(seen)
 
         async def noted(message: Message) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
@@ -20,9 +20,10 @@ from lmroute.engine.live.learnt import Learnt
 from lmroute.engine.live.pins import Pins
 from lmroute.engine.live.slots import Slots
 from lmroute.engine.live.turns import Turn
+from lmroute.forks import Locked
 from lmroute.health.monitor import Monitor
 from lmroute.health.sharing import Shared
-from lmroute.model import Candidate, Facts
+from lmroute.model import Candidate, Facts, Failure
 from lmroute.routing.breaker import THROTTLED, Breaker
 from lmroute.routing.quota import RetryQuota
 from lmroute.telemetry.ledger import Ledger
@@ -30,7 +31,7 @@ from lmroute.telemetry.ledger import Ledger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lmroute.model import Failure, Profile, Stack
+    from lmroute.model import Profile, Stack
     from lmroute.routing.policy import CompiledPolicy
     from lmroute.telemetry.events import Usage
 
@@ -42,7 +43,7 @@ _REMEMBERED_S = 60.0
 """How long a latency holds after the candidate's last answer. Who was slow once is not asked, so not measured again."""
 
 
-class Live:
+class Live(Locked):
     """The facts of one configuration, kept up to date by its calls. Safe to use from threads and event loops together.
 
     Args:
@@ -54,12 +55,12 @@ class Live:
     def __init__(
         self, learnt: Learnt | None = None, ledger: Ledger | None = None, health: Monitor | None = None
     ) -> None:
+        super().__init__()
         self.learnt = learnt or Learnt()
         self.pins = Pins()
         self.health = health
         self._given_ledger = ledger
         self._run = os.urandom(6).hex()
-        self._lock = threading.RLock()  # a garbage-collected stream may report while its thread is in here
         self._slots = Slots()
         self._breakers: dict[Candidate, Breaker] = {}
         self._quotas: dict[str, RetryQuota] = {}
@@ -73,7 +74,7 @@ class Live:
         self._asked_for: dict[str, tuple[Candidate, ...]] = {}
         self._unusable: Mapping[str, str] = {}
         self._health_epoch = -1
-        self._facts = Facts(load=_Load(self._slots, self._breakers), latency_ms=MappingProxyType(self._latency_ms))
+        self._facts = Facts(load=self._counted(), latency_ms=MappingProxyType(self._latency_ms))
 
     @classmethod
     def of(cls, stack: Stack) -> Self:
@@ -170,9 +171,11 @@ class Live:
             retry_after: seconds that the server asked to be left alone.
             message: one line without secrets.
         """
-        self._breaker(candidate).failed(failure, now, since=since, retry_after=retry_after)
+        breaker = self._breaker(candidate)
+        breaker.failed(failure, now, since=since, retry_after=retry_after)
         if self.health is not None:
-            self.health.failed(candidate.provider, failure, retry_after, message)
+            pause_s = breaker.throttled_s(now) or None if failure is Failure.RATE_LIMIT else None
+            self.health.failed(candidate.provider, failure, pause_s, message, now - since)
         self._is_stale = True
 
     def cancelled(self, candidate: Candidate, since: float) -> None:
@@ -193,6 +196,19 @@ class Live:
         """Stop watching the servers, until the next call."""
         if self.health is not None:
             self.health.close()
+
+    def _begin_in_child(self) -> None:
+        super()._begin_in_child()
+        self._slots = Slots()  # calls under way are the parent's
+        self._facts = replace(self._facts, load=self._counted())
+        self._is_stale = True  # whoever was refreshing it is not here
+
+    def _counted(self) -> Mapping[Candidate, int]:
+        """The calls under way. The watch is told of them too: a server that is busy may be late."""
+        load = _Load(self._slots, self._breakers)
+        if self.health is not None:
+            self.health.under_way = load.at
+        return load
 
     def _hear(self, health: Monitor, now: float) -> None:
         """Take over what the watch found out. Who is back may be tried at once, whatever calls found before."""
@@ -253,6 +269,10 @@ class _Load(Mapping[Candidate, int]):
 
     def __getitem__(self, candidate: Candidate) -> int:
         return self._slots.load(candidate)
+
+    def at(self, provider: str) -> int:
+        """The calls under way to all of a provider's models."""
+        return sum(self._slots.load(candidate) for candidate in list(self._asked) if candidate.provider == provider)
 
     def __iter__(self) -> Iterator[Candidate]:
         return (candidate for candidate in list(self._asked) if self._slots.load(candidate))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 from lmroute.engine.live.loaded import Loaded
 from lmroute.engine.live.slots import Slots
+from lmroute.forks import in_child
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,7 @@ def ours() -> Hosts:
     return _ours
 
 
+@in_child
 def _begin_anew() -> None:
     global _ours  # noqa: PLW0603 - it is the process's
-    _ours = Hosts()  # the threads that held something, be it a lock, are not in the child
-
-
-if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_begin_anew)
+    _ours = Hosts()  # the threads that held something are not in the child

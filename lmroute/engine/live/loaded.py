@@ -5,10 +5,10 @@ LM Studio loads what a call names, and unloads the model that it loaded for the 
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
+from lmroute.forks import Locked
 from lmroute.providers.addresses import server_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def host_of(profile: Profile) -> str:
     return server_of(profile.endpoint) if profile.type == "lmstudio" and profile.endpoint else ""
 
 
-class Loaded:
+class Loaded(Locked):
     """The models that are loaded, by host. Safe to use from many threads. ``auto`` counts as a model of that name.
 
     Args:
@@ -34,8 +34,8 @@ class Loaded:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._clock = clock
-        self._lock = threading.RLock()  # a garbage-collected stream may forget while its thread is in here
         self._seen: dict[str, dict[str, float]] = {}
         self._changed: dict[str, float] = {}
         self._alone: dict[str, tuple[str, Callable[[], None]]] = {}

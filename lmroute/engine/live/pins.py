@@ -5,11 +5,12 @@ While the first call is under way the others wait for it, or a run that begins w
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
+
+from lmroute.forks import Locked
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Mapping
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from lmroute.model import Candidate, Facts
 
 
-class Pins:
+class Pins(Locked):
     """The candidates that rules are bound to. Safe to use from threads and event loops together."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # a garbage-collected stream may let go while its thread is in here
+        super().__init__()
         self._bound: dict[str, Candidate] = {}  # replaced when it changes
         self._first: dict[str, Future[None]] = {}
         self._derived: tuple[Facts, Facts] | None = None
@@ -69,12 +70,16 @@ class Pins:
             self._bound = {rule: bound for rule, bound in self._bound.items() if bound in candidates.get(rule, ())}
             self._derived = None
 
+    def _begin_in_child(self) -> None:
+        super()._begin_in_child()
+        self._first = {}  # the calls that others would wait for are the parent's
 
-class Pinboard:
+
+class Pinboard(Locked):
     """The pins of one ``lmroute.pin``: one set for each configuration that is asked inside."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self._pins: WeakKeyDictionary[Hashable, Pins] = WeakKeyDictionary()
 
     def of(self, owner: Hashable) -> Pins:

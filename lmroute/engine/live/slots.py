@@ -9,10 +9,11 @@ themselves. All wait for who is at the head of the queue, so the heavy are not s
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeAlias
+
+from lmroute.forks import Locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -62,16 +63,18 @@ class _Gate:
         return admitted
 
 
-class Slots:
+class Slots(Locked):
     """Slots by key, first come, first served. Safe to use from threads and event loops together.
 
     A call that holds a slot may take one of another key, if all calls that need both take them in the same order.
+
+    A forked child needs other ones, for those who are in never leave there; these are for what it may still give back.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._gates: dict[Hashable, _Gate] = {}
-        self._lock = threading.RLock()  # a garbage-collected stream may leave while its thread is in here,
-        # and waits then until that is done with counting
+        # A garbage-collected stream may leave while its thread is in here, and waits then until that is done counting.
         self._late: list[tuple[Hashable, Future[None] | None, Weight]] | None = None
 
     def load(self, key: Hashable) -> int:
@@ -115,6 +118,12 @@ class Slots:
         with self._lock:
             admitted = self._changed(key, None, by)
         _complete(admitted)
+
+    def _begin_in_child(self) -> None:
+        super()._begin_in_child()
+        self._late = None
+        for gate in self._gates.values():
+            gate.waiting.clear()
 
     def _changed(self, key: Hashable, leaving: Future[None] | None, weight: Weight) -> list[Future[None]]:
         """Take off a weight, and who leaves with it; let in whom there is room for then. The caller completes these.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from filelock import FileLock, Timeout
 
 from lmroute.errors import EmbeddedUnavailable, MissingExtra
+from lmroute.forks import in_child
 from lmroute.providers.embedded.cache import cache_dir, private_folder
 from lmroute.providers.embedded.fetch import Fetch, ensure_weights
 from lmroute.providers.embedded.gguf import read_header
@@ -46,6 +47,12 @@ class _Hold:
 
 _holds: dict[tuple[int, str], _Hold] = {}  # by process id as well: a forked child takes a lifeline of its own
 _lock = threading.Lock()
+
+
+@in_child
+def _begin_in_child() -> None:
+    global _lock  # noqa: PLW0603 - it is the process's
+    _lock = threading.Lock()  # the parent may have been loading a model
 
 
 class EmbeddedServer:

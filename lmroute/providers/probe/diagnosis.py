@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 import httpcore
 
 from lmroute.providers.addresses import AddressRefused
-from lmroute.providers.http import OK_STATUSES, Compressed, Reply, TooLong, Unreadable, describe, message_of
+from lmroute.providers.http import OK_STATUSES, Compressed, CutOff, Reply, TooLong, Unreadable, describe, message_of
 from lmroute.providers.probe.faults import ErrorCode, Fault
 
 _ERRORS: tuple[tuple[type[Exception], ErrorCode], ...] = (
@@ -21,6 +21,7 @@ _ERRORS: tuple[tuple[type[Exception], ErrorCode], ...] = (
     (httpcore.NetworkError, ErrorCode.CONNECTION_RESET),
     (TooLong, ErrorCode.BODY_TOO_LARGE),
     (Compressed, ErrorCode.UNEXPECTED_ENCODING),
+    (CutOff, ErrorCode.CONNECTION_RESET),
     (Unreadable, ErrorCode.NOT_JSON),
     (OSError, ErrorCode.TLS_ERROR),  # before anything is dialled: a certificate bundle that cannot be read
     (ValueError, ErrorCode.BAD_ENDPOINT),  # an address that is none

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     FindSecret: TypeAlias = Callable[[SecretRef], Secret | None]
 
 _AT_ONCE = 16
+_SLACK_S = 1.0
+"""What a busy machine may add to a probe's bounds."""
 _NO_CHAT = {
     "embedded": "the embedded model has no server yet; a call starts it",
     "litellm": "LiteLLM's own engine calls it, which health does not load",
@@ -53,6 +55,10 @@ class Patience:
     def longest_s(self) -> float:
         """Seconds that a probe without a chat takes at most, whatever the server does."""
         return (1 + self.retries) * self.total_s + self.pause_s * (2.0**self.retries - 1 + self.retries)
+
+    def outlasted(self, seconds: float) -> bool:
+        """Whether something took longer than any probe does: its process was stopped, or the machine slept."""
+        return seconds > self.longest_s + _SLACK_S
 
 
 USUAL = Patience()

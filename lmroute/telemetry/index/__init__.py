@@ -45,7 +45,7 @@ class Ingested:
     Attributes:
         files, lines: that were new.
         seconds: it took.
-        is_busy: another process is at it, so nothing was done here.
+        is_busy: another process is at it and did not end in time, so nothing was done here: the newest may be missing.
         unreadable: paths of files that could not be read.
         rebuilt: why the index had to be made anew, in a line; empty when it had not.
     """
@@ -89,13 +89,19 @@ class Index:
             connection.close()
 
     def ingest(
-        self, folders: Iterable[Path] | None = None, *, keep_days: int | None = KEEP_DAYS, now: float | None = None
+        self,
+        folders: Iterable[Path] | None = None,
+        *,
+        keep_days: int | None = KEEP_DAYS,
+        now: float | None = None,
+        wait_s: float = 0,
     ) -> Ingested:
         """Take what is new in some folders and files, ``events_folder()`` by default.
 
         Args:
             keep_days: drop what is older and stands in no file any more; ``None`` keeps all.
-            now: seconds since the epoch.
+            now: seconds since the epoch. Records of more than a day later are none: their clock was wrong.
+            wait_s: for another process that is at it.
 
         Raises:
             LmrouteError: the index cannot be written.
@@ -103,11 +109,12 @@ class Index:
         folders = [events_folder()] if folders is None else list(folders)
         at = time.time() if now is None else now
         before = None if keep_days is None else round(at * 1000) - keep_days * _DAY_MS
+        latest = round(at * 1000) + _DAY_MS
         try:
-            return self._ingest(folders, before)
+            return self._ingest(folders, before, latest, wait_s)
         except Damaged as error:
             self.rebuild(error)
-            return self._ingest(folders, before)
+            return self._ingest(folders, before, latest, wait_s)
 
     def rebuild(self, why: Damaged) -> None:
         """Throw the file away and begin a new one, which is to be filled.
@@ -159,11 +166,11 @@ class Index:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")  # nothing was written
 
-    def _ingest(self, folders: list[Path], before: int | None) -> Ingested:
+    def _ingest(self, folders: list[Path], before: int | None, latest: int, wait_s: float) -> Ingested:
         begin = time.perf_counter()
         try:
-            with self._lock(), self._telling():
-                taken = Ingester(self._connected()).take(folders, before=before)
+            with self._lock(wait_s), self._telling():
+                taken = Ingester(self._connected(), latest).take(folders, before=before)
         except Timeout:
             return Ingested(is_busy=True, rebuilt=self._told())
         except OSError as error:
@@ -175,8 +182,8 @@ class Index:
         rebuilt, self._rebuilt = self._rebuilt, ""
         return rebuilt
 
-    def _lock(self) -> AbstractContextManager[object]:
-        return nullcontext() if self.path is None else FileLock(f"{self.path}.lock", timeout=0, mode=0o600)
+    def _lock(self, wait_s: float = 0) -> AbstractContextManager[object]:
+        return nullcontext() if self.path is None else FileLock(f"{self.path}.lock", timeout=wait_s, mode=0o600)
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

@@ -1,14 +1,13 @@
-"""The files of call records, and what of them was not read yet."""
+"""What of the files of call records was not read yet."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmroute.telemetry.reading import FILE
+from lmroute.telemetry import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,33 +57,9 @@ class Piece:
 
 
 def found(paths: Iterable[Path]) -> Iterator[tuple[str, os.stat_result]]:
-    """The files that some paths name: themselves, or those in a folder and below it, in order.
-
-    Those are its ``calls.jsonl`` if it has one, as the folder of a run has beside other things, else every ``*.jsonl``.
-    A folder or file that is not there, or may not be looked into, has none.
-    """
-    for path in dict.fromkeys(Path(os.path.realpath(path)) for path in paths):
-        if path.is_dir():
-            yield from _below(str(path))
-        else:
-            with suppress(OSError):
-                yield str(path), path.stat()
-
-
-def _below(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    try:
-        with os.scandir(folder) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-    except OSError:
-        return
-    lines = {entry.name for entry in listed if entry.name.endswith(".jsonl")}
-    named = lines & {FILE} or lines
-    for entry in listed:
-        with suppress(OSError):
-            if entry.is_dir(follow_symlinks=False):
-                yield from _below(entry.path)
-            elif entry.name in named and entry.is_file():
-                yield entry.path, entry.stat()
+    """The files that some paths name, each by its real path, so that one that has two names is taken once."""
+    for path in dict.fromkeys(map(os.path.realpath, paths)):
+        yield from files.found(Path(path))
 
 
 def is_continued(path: str, known: Known) -> bool:

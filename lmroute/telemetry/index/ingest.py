@@ -54,10 +54,16 @@ class _Batch:
 
 
 class Ingester:
-    """Fills an index, once. There is no other at the same time: whoever has one, holds the lock."""
+    """Fills an index, once. There is no other at the same time: whoever has one, holds the lock.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Args:
+        latest: records of a later time (ms since the epoch) are misshapen. One of the year 9999 would be the end of all
+            that is told, for good.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, latest: int) -> None:
         self._connection = connection
+        self._latest = latest
         self._dims: dict[rows.Words, int] = {}
         self._seen: dict[rows.Words, int] = {}  # words as they stand in records, which saves looking at each of them
         self._batch = _Batch()
@@ -141,16 +147,24 @@ class Ingester:
         batch, kind = self._batch, record.get("kind")
         if kind == "attempt":
             call, number, ts, words, *rest = rows.attempt_row(record)
+            self._check(ts)
             batch.attempts.append((call, number, ts, self._dim(words), *rest, file, at))
         elif kind == "call":
             call, ts, words, *values = rows.call_row(record)
+            self._check(ts)
             batch.calls.append((call, ts, self._dim(words), *values, file, at))
         elif kind == "lost":
-            batch.lost.append((*rows.lost_row(record), file))
+            run, ts, *lost = rows.lost_row(record)
+            self._check(ts)
+            batch.lost.append((run, ts, *lost, file))
             return
         else:
             raise rows.NoRecord(rows.MISSHAPEN)
         batch.minutes.add(ts // rollup.MINUTE_MS)
+
+    def _check(self, ts: int) -> None:
+        if ts > self._latest:
+            raise rows.NoRecord(rows.MISSHAPEN)
 
     def _dim(self, words: rows.Words) -> int:
         try:

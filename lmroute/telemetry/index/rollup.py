@@ -29,10 +29,10 @@ _CALLS = f"""INSERT INTO minutes
     GROUP BY t.minute, c.dim"""  # noqa: S608 - our own words
 
 _TRIES = f"""INSERT INTO tries
-    SELECT t.minute, a.dim, coalesce(c.dim, 0), count(*)
+    SELECT t.minute, a.dim, coalesce(c.dim, 0), coalesce(a.attempt = c.attempts, 0) AS is_last, count(*)
     FROM touched t CROSS JOIN attempts a ON a.ts >= t.minute * {MINUTE_MS} AND a.ts < (t.minute + 1) * {MINUTE_MS}
     LEFT JOIN calls c ON c.call = a.call
-    GROUP BY t.minute, a.dim, coalesce(c.dim, 0)"""  # noqa: S608
+    GROUP BY t.minute, a.dim, coalesce(c.dim, 0), is_last"""  # noqa: S608
 
 _LATENCIES = """INSERT INTO latencies
     SELECT t.minute, cell(c.dim, {what}, c.{column}) AS cell, count(*)

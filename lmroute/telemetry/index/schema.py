@@ -15,7 +15,7 @@ from lmroute.telemetry.wal import use_wal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VERSION = 1
+VERSION = 3
 _APPLICATION = 0x6C6D7274  # "lmrt"
 _BUSY_S = 5.0
 
@@ -43,8 +43,8 @@ CREATE TABLE lost (run TEXT NOT NULL, ts INTEGER NOT NULL, sink TEXT NOT NULL, r
 CREATE TABLE minutes (minute INTEGER NOT NULL, dim INTEGER NOT NULL, calls INTEGER NOT NULL, fallbacks INTEGER NOT NULL,
     input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, untold INTEGER NOT NULL, nano_usd INTEGER NOT NULL,
     priced INTEGER NOT NULL, PRIMARY KEY (minute, dim)) WITHOUT ROWID;
-CREATE TABLE tries (minute INTEGER NOT NULL, dim INTEGER NOT NULL, call_dim INTEGER NOT NULL, attempts INTEGER NOT NULL,
-    PRIMARY KEY (minute, dim, call_dim)) WITHOUT ROWID;
+CREATE TABLE tries (minute INTEGER NOT NULL, dim INTEGER NOT NULL, call_dim INTEGER NOT NULL, is_last INTEGER NOT NULL,
+    attempts INTEGER NOT NULL, PRIMARY KEY (minute, dim, call_dim, is_last)) WITHOUT ROWID;
 -- A cell is a dim, what was measured and a bucket, all in one number: to group by one is twice as fast as by three.
 CREATE TABLE latencies (minute INTEGER NOT NULL, cell INTEGER NOT NULL, calls INTEGER NOT NULL,
     PRIMARY KEY (minute, cell)) WITHOUT ROWID;

@@ -12,8 +12,8 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 from lmroute import redact
+from lmroute.forks import Locked
 from lmroute.logs import logger
-from lmroute.telemetry.locked import Locked
 from lmroute.telemetry.otel.transport import Connection, endpoint_of, shown
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from lmroute.telemetry.locked import Locked
+from lmroute.forks import Locked
 from lmroute.telemetry.otel.exporting import Batches, MetricExporter, SpanExporter
 from lmroute.telemetry.otel.metrics import views
 

@@ -12,8 +12,8 @@ from weakref import WeakSet
 
 from opentelemetry.context import get_current
 
+from lmroute.forks import Locked
 from lmroute.telemetry.backlog import Backlog
-from lmroute.telemetry.locked import Locked
 from lmroute.telemetry.losses import Losses
 from lmroute.telemetry.otel.calls import calls
 from lmroute.telemetry.otel.pipeline import Pipeline

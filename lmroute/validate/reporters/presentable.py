@@ -18,7 +18,7 @@ _WORDS = frozenset({"null", "true", "false"})
 
 def presentable(report: Report) -> Report:
     """The report with each of its texts made fit to be shown."""
-    return replace(report, diagnostics=tuple(map(_finding, report.diagnostics)))
+    return replace(report, diagnostics=tuple(map(presented, report.diagnostics)))
 
 
 def printable(text: str) -> str:
@@ -28,7 +28,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _finding(finding: Diagnostic) -> Diagnostic:
+def presented(finding: Diagnostic) -> Diagnostic:
+    """A finding with each of its texts made fit to be shown."""
     overrides = [word for word in finding.overrides or () if _worth_hiding(word.partition("=")[2])]
 
     def shown(text: str) -> str:
@@ -54,7 +55,7 @@ def _related(related: Related, message: str) -> Related:
 
 
 def _location(location: Location) -> Location:
-    return replace(location, file=printable(location.file), override=_override(location.override))
+    return replace(location, file=printable(redact.text(location.file)), override=_override(location.override))
 
 
 def _override(word: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from lmroute import redact
 from lmroute.config.complaints import REFERENCE
 from lmroute.config.keypaths import dotted, leaves, undotted
 from lmroute.config.secrecy import names_secret
@@ -22,7 +23,7 @@ _USER = re.compile(r"://[^/\s]*@")
 
 
 def none(file: File) -> Iterator[Diagnostic]:
-    """LMR005: a text under a key that is called like a secret, or a password in an address.
+    """LMR005: a text under a key that is called like a secret, a password in an address, or what has a key's shape.
 
     What the schemas know to be a place of secrets, the schemas judge.
     """
@@ -48,6 +49,8 @@ def _secret(path: KeyPath, value: Any) -> tuple[str, str] | None:
         return "a secret must not stand in the configuration", REFERENCE
     if isinstance(value, str) and (_USER if key == "endpoint" else _PASSWORD).search(value):
         return "an address with a user name or password in it", f"leave them out; {REFERENCE}"
+    if isinstance(value, str) and redact.text(value) != value:
+        return "this looks like a key, and one must not stand in the configuration", REFERENCE
     return None
 
 
