@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 import tempfile
+import threading
 from functools import wraps
 from pathlib import Path
 from typing import Protocol
@@ -12,8 +13,10 @@ import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hypothesis import settings
 
+from lmroute import forks
 from lmroute.diagnostics import Diagnostic
 from lmroute.errors import ConfigError
+from lmroute.health.monitor import Monitor
 from lmroute.providers.probe import surroundings
 from lmroute.validate import load
 
@@ -66,6 +69,16 @@ def _nobodys_configuration(tmp_path, monkeypatch):
     """Whatever the person who runs the tests has configured takes no part."""
     monkeypatch.setenv("LMROUTE_CONFIG_HOME", str(tmp_path / "nobody"))
     monkeypatch.setenv("LMROUTE_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_watched_any_more():
+    """An LM that a test leaves to the garbage collector would go on watching its servers beside the next ones."""
+    yield
+    if any(thread.name.startswith("lmroute health") for thread in threading.enumerate()):
+        for one in list(forks._ALL):
+            if isinstance(one, Monitor):
+                one.close()
 
 
 @pytest.fixture(autouse=True)

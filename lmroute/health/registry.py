@@ -6,7 +6,6 @@ Not safe to use from several threads, except where that is said.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +14,7 @@ from lmroute.health import machine
 from lmroute.health.announcing import Announcer
 from lmroute.health.evidence import ABOUT_THE_LIST, assured, busy, is_kept_waiting, of_failure, of_probe
 from lmroute.health.machine import UNKNOWN, Rules
-from lmroute.health.schedule import Schedule
+from lmroute.health.schedule import CHANCE, Schedule
 from lmroute.health.status import Source, Status
 from lmroute.model import Failure, Locality
 from lmroute.providers.catalog import TYPES
@@ -93,7 +92,7 @@ class Registry:
         unusable, throttled: by provider, the reason. Empty while nobody watches: who would find out that it is over?
     """
 
-    def __init__(self, settings: Health, *, epoch: int = 0, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, settings: Health, *, epoch: int = 0, chance: Callable[[], float] = CHANCE) -> None:
         self.settings = settings
         self.servers: dict[str, Server] = {}
         self.epoch = epoch

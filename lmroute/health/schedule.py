@@ -25,6 +25,9 @@ BACK_OFF = 4
 AT_ONCE = 16
 """So many probes may be under way."""
 
+CHANCE = random.Random().random  # noqa: S311 - a program's own seeded numbers are not to be drawn by a thread of ours
+"""Numbers from 0 to 1."""
+
 LATE_S = 5.0
 """Who is late by more was not forgotten: time has jumped."""
 FEW = 4
@@ -62,7 +65,7 @@ class Schedule:
         chance: numbers from 0 to 1.
     """
 
-    def __init__(self, interval_s: float, *, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, interval_s: float, *, chance: Callable[[], float] = CHANCE) -> None:
         self.interval_s = interval_s
         self._chance = chance
         self._turns: dict[str, _Turn] = {}

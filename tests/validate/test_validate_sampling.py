@@ -112,7 +112,7 @@ print(json.dumps([wrong, sorted({words[-1].partition("=")[0] for words in compos
 """
 _BY_TASK = {"sentiment": "chat", "ask": "xml", "qa": "json", "extract": "baml"}
 ADAPTERS = {f"adapter/{task}.yaml": f"# @package _global_\nadapter: {name}\n" for task, name in _BY_TASK.items()}
-ALL = ["+experiment", "adapter", "provider", "routing", "task"]
+ALL = ["+experiment", "adapter", "health", "provider", "routing", "task", "telemetry"]
 
 
 @pytest.mark.slow

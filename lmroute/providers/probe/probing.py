@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio.to_thread
-from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
+from tenacity import RetryCallState, Retrying, wait_exponential
 
 from lmroute import secrets
 from lmroute.errors import MissingExtra, SecretError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     FindSecret: TypeAlias = Callable[[SecretRef], Secret | None]
 
 _AT_ONCE = 16
+_CHANCE = random.Random()  # noqa: S311 - a program's own seeded numbers are not to be drawn by a thread of ours
 _SLACK_S = 1.0
 """What a busy machine may add to a probe's bounds."""
 _NO_CHAT = {
@@ -136,5 +138,5 @@ def _tried(once: Callable[[], ProbeResult], patience: Patience) -> ProbeResult:
         return state.attempt_number < tries and (result.retry_after_s or 0.0) <= pause(state)
 
     pause = wait_exponential(multiplier=patience.pause_s)
-    retrying = Retrying(retry=again, wait=pause + wait_random(0, patience.pause_s))
+    retrying = Retrying(retry=again, wait=lambda state: pause(state) + _CHANCE.uniform(0, patience.pause_s))
     return replace(retrying(once), tries=retrying.statistics["attempt_number"])
