@@ -27,7 +27,7 @@ import dspy
 import lmroute
 from lmroute import validate
 from lmroute.engine.routing_engine import RoutingEngine
-from lmroute.telemetry.sink import JsonlSink
+from lmroute.telemetry.sinks.sink import JsonlSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any
 
 from lmroute import redact
 from lmroute.model import Attempt, Attributes, Candidate, Considered, Decision, Failure
-from lmroute.telemetry.daily import DailySink
 from lmroute.telemetry.events import CallEvent, Usage, records
 from lmroute.telemetry.index import Index
-from lmroute.telemetry.queued import QueuedSink
-from lmroute.telemetry.usage import usage
+from lmroute.telemetry.sinks.daily import DailySink
+from lmroute.telemetry.sinks.queued import QueuedSink
+from lmroute.telemetry.usage.queries import usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

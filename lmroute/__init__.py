@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lmroute.engine.watching import watch
     from lmroute.errors import ConfigError, LmrouteError
     from lmroute.experiments.main import main
-    from lmroute.telemetry.sink import JsonlSink
+    from lmroute.telemetry.sinks.sink import JsonlSink
 
 __all__ = [
     "AsyncRoutingEngine",
@@ -44,7 +44,7 @@ _HOMES = {
     "AsyncRoutingEngine": "lmroute.engine.routing_engine",
     "CompactAdapter": "lmroute.engine.adapters",
     "ConfigError": "lmroute.errors",
-    "JsonlSink": "lmroute.telemetry.sink",
+    "JsonlSink": "lmroute.telemetry.sinks.sink",
     "LmrouteError": "lmroute.errors",
     "RoutingEngine": "lmroute.engine.routing_engine",
     "adapter": "lmroute.engine.resolver",

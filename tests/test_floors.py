@@ -152,7 +152,7 @@ def test_a_module_imports_only_what_its_floor_allows(module):
         ("diagnostics.py", "from lmroute.errors import ConfigError"),
         ("config/decode.py", "from lmroute.routing.policy import compile_policy"),
         ("config/schema.py", "from omegaconf import OmegaConf"),
-        ("telemetry/sink.py", "from lmroute.providers import http"),
+        ("telemetry/sinks/sink.py", "from lmroute.providers import http"),
         ("providers/http.py", "import filelock"),
         ("engine/call.py", "import lmroute.emulator.app"),
         ("engine/call.py", "from lmroute import load"),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from lmroute.telemetry.index import Index, Ingested
-    from lmroute.telemetry.latest import Line
+    from lmroute.telemetry.usage.latest import Line
 
 FORMAT_VERSION = "1.0"
 _POLL_S = 0.5
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _one(index: Index, arguments: argparse.Namespace) -> str:
     from lmroute.cli.records.call import told  # noqa: PLC0415  --help needs no SQLite
-    from lmroute.telemetry.latest import one, records_of  # noqa: PLC0415
+    from lmroute.telemetry.usage.latest import one, records_of  # noqa: PLC0415
 
     line = records.asked(index, arguments.paths, lambda: one(index, arguments.call))
     found = records_of(index, line.call)
@@ -74,7 +74,7 @@ def _one(index: Index, arguments: argparse.Namespace) -> str:
 
 
 def _several(index: Index, told: Ingested, arguments: argparse.Namespace) -> int:
-    from lmroute.telemetry.latest import latest, newest  # noqa: PLC0415
+    from lmroute.telemetry.usage.latest import latest, newest  # noqa: PLC0415
 
     asked = {"since": arguments.since, "until": arguments.until, "where": records.where(arguments)}
 
@@ -109,7 +109,7 @@ def _show(index: Index, lines: Sequence[Line], arguments: argparse.Namespace) ->
 
 def _as_text(index: Index, lines: Sequence[Line], arguments: argparse.Namespace) -> Iterable[str]:
     from lmroute.cli.records import lines as shown  # noqa: PLC0415
-    from lmroute.telemetry.latest import records_of  # noqa: PLC0415
+    from lmroute.telemetry.usage.latest import records_of  # noqa: PLC0415
 
     for line in lines:
         yield shown.call(line)
@@ -118,7 +118,7 @@ def _as_text(index: Index, lines: Sequence[Line], arguments: argparse.Namespace)
 
 
 def _as_json(index: Index, lines: Sequence[Line], arguments: argparse.Namespace) -> Iterable[str]:
-    from lmroute.telemetry.latest import records_of  # noqa: PLC0415
+    from lmroute.telemetry.usage.latest import records_of  # noqa: PLC0415
 
     for line in lines:
         found = records_of(index, line.call)

@@ -34,8 +34,8 @@ from lmroute.cli.output import emit
 from lmroute.errors import LmrouteError
 
 if TYPE_CHECKING:
-    from lmroute.telemetry.answers import Series, Usage
     from lmroute.telemetry.index import Index, Ingested
+    from lmroute.telemetry.usage.answers import Series, Usage
 
 
 _BY = ("provider",)
@@ -85,7 +85,7 @@ def _expose(arguments: argparse.Namespace) -> int:
 
 
 def _ask(index: Index, arguments: argparse.Namespace) -> tuple[Usage, Series]:
-    from lmroute.telemetry.usage import series, usage  # noqa: PLC0415  --help needs no SQLite
+    from lmroute.telemetry.usage.queries import series, usage  # noqa: PLC0415  --help needs no SQLite
 
     # What is asked for until now is shown until now, also when the last call is some time ago.
     until = arguments.until or (datetime.now(UTC) if arguments.since else None)
@@ -112,7 +112,7 @@ _LINE_END = "\n" if os.linesep == "\r\n" else "\r\n"
 
 
 def _draw(series: Series, arguments: argparse.Namespace) -> None:
-    from lmroute.telemetry.chart import svg  # noqa: PLC0415
+    from lmroute.telemetry.usage.chart import svg  # noqa: PLC0415
 
     filters = ", ".join(f"{name} {' or '.join(words)}" for name, words in records.where(arguments).items())
     emit(redact.text(svg(series, f"Calls{f' ({filters})' if filters else ''}")), arguments.chart)
@@ -125,7 +125,7 @@ def _svg(words: str) -> Path:
 
 
 def _names(words: str) -> tuple[str, ...]:
-    from lmroute.telemetry.usage import BY  # noqa: PLC0415
+    from lmroute.telemetry.usage.queries import BY  # noqa: PLC0415
 
     names = tuple(dict.fromkeys(filter(None, (word.strip() for word in words.split(",")))))
     for name in names:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from lmroute.engine.readiness import OnFetch
-    from lmroute.telemetry.sink import Sink
+    from lmroute.telemetry.sinks.sink import Sink
 
 
 def build(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lmroute.engine.live import Live
     from lmroute.model import Stack
     from lmroute.routing.policy import CompiledPolicy, CompiledRule
-    from lmroute.telemetry.sink import SafeSink
+    from lmroute.telemetry.sinks.sink import SafeSink
 
 _LIVE_ORDERS = frozenset({Order.LATENCY, Order.LOAD})
 

@@ -28,7 +28,7 @@ from lmroute.engine.sinks import sink_of
 from lmroute.engine.supports import Supports
 from lmroute.forks import Locked
 from lmroute.routing.decide import decide
-from lmroute.telemetry.sink import NoSink, SafeSink
+from lmroute.telemetry.sinks.sink import NoSink, SafeSink
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from lmroute.engine.attempt import Try
     from lmroute.model import Stack
-    from lmroute.telemetry.sink import Sink
+    from lmroute.telemetry.sinks.sink import Sink
 
 
 class _Engine(Locked):

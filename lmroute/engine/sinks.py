@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lmroute.telemetry.daily import DailySink, events_folder
-from lmroute.telemetry.lines import LinesSink
-from lmroute.telemetry.queued import QueuedSink
-from lmroute.telemetry.sink import NoSink, SafeSink, Tee
+from lmroute.telemetry.sinks.daily import DailySink, events_folder
+from lmroute.telemetry.sinks.lines import LinesSink
+from lmroute.telemetry.sinks.queued import QueuedSink
+from lmroute.telemetry.sinks.sink import NoSink, SafeSink, Tee
 
 if TYPE_CHECKING:
     from lmroute.model import Stack
-    from lmroute.telemetry.sink import Sink
+    from lmroute.telemetry.sinks.sink import Sink
 
 
 def sink_of(stack: Stack, own: Sink | None = None) -> SafeSink:

@@ -16,7 +16,7 @@ from lmroute.experiments.files import CALLS, RunFiles
 from lmroute.experiments.outcomes import Outcome, summarise
 from lmroute.experiments.preflight import rows_of
 from lmroute.experiments.tasks import TASKS
-from lmroute.telemetry.sink import JsonlSink
+from lmroute.telemetry.sinks.sink import JsonlSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

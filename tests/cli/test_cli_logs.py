@@ -16,9 +16,9 @@ from lmroute.cli import logs as verb
 from lmroute.cli import main
 from lmroute.cli import records as shared
 from lmroute.model import Attempt, Attributes, Candidate, Considered, Decision, Facts, Failure
-from lmroute.telemetry import latest
 from lmroute.telemetry.events import CANCELLED, CallEvent, Usage, records
 from lmroute.telemetry.index import Damaged, Index, index_file
+from lmroute.telemetry.usage import latest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 23, 7, 40, tzinfo=UTC)

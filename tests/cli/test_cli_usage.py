@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lmroute.cli import main, records
 from lmroute.errors import LmrouteError
-from lmroute.telemetry import cells
 from lmroute.telemetry.index import Index
+from lmroute.telemetry.usage import cells
 
 ROOT = Path(__file__).resolve().parents[2]
 

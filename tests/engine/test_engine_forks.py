@@ -18,7 +18,7 @@ from lmroute.engine.live.pins import Pins
 from lmroute.engine.provider import Provider, Providers
 from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
 from lmroute.model import Candidate
-from lmroute.telemetry.sink import NoSink
+from lmroute.telemetry.sinks.sink import NoSink
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),

@@ -17,7 +17,7 @@ from lmroute.engine.routing_engine import AsyncRoutingEngine, RoutingEngine
 from lmroute.model import Budget, Capabilities, JsonMode, Period, Selector, Telemetry
 from lmroute.providers.catalog import Dialect
 from lmroute.telemetry.events import Usage
-from lmroute.telemetry.sink import JsonlSink
+from lmroute.telemetry.sinks.sink import JsonlSink
 
 NOT_OURS = "(the library's own words; not recorded)"
 GONE = lm15.TransportError("gone")

@@ -19,7 +19,7 @@ from lmroute.emulator.settings import Settings, Token
 from lmroute.engine.resolver import build, statuses
 from lmroute.model import Secret, SecretRef, SecretSource
 from lmroute.secrets import resolve
-from lmroute.telemetry.sink import JsonlSink
+from lmroute.telemetry.sinks.sink import JsonlSink
 
 from .gossip import ERRORS
 from .house import KEYS

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from lmroute.telemetry import worker as worker_module
-from lmroute.telemetry.backlog import Backlog
-from lmroute.telemetry.losses import Losses
-from lmroute.telemetry.queued import QueuedSink
-from lmroute.telemetry.worker import Worker
+from lmroute.telemetry.sinks import worker as worker_module
+from lmroute.telemetry.sinks.backlog import Backlog
+from lmroute.telemetry.sinks.losses import Losses
+from lmroute.telemetry.sinks.queued import QueuedSink
+from lmroute.telemetry.sinks.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
 SOON = 30.0
@@ -413,9 +413,9 @@ def test_a_forked_child_has_a_thread_of_its_own_and_nothing_of_what_waited(queue
 
 PROGRAM = """
 import logging, sys, threading
-from lmroute.telemetry import worker
-from lmroute.telemetry.daily import DailySink
-from lmroute.telemetry.queued import QueuedSink
+from lmroute.telemetry.sinks import worker
+from lmroute.telemetry.sinks.daily import DailySink
+from lmroute.telemetry.sinks.queued import QueuedSink
 from pathlib import Path
 logging.basicConfig()
 worker.PATIENCE_S = float(sys.argv[2])

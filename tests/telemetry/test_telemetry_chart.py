@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmroute.telemetry.chart import _STYLE, BARS, PLAIN_BARS, sparkline, svg
-from lmroute.telemetry.usage import Point, Series
+from lmroute.telemetry.usage.chart import _STYLE, BARS, PLAIN_BARS, sparkline, svg
+from lmroute.telemetry.usage.queries import Point, Series
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 NS = "{http://www.w3.org/2000/svg}"

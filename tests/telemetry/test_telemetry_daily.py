@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmroute.config import paths
-from lmroute.telemetry import appending, daily
-from lmroute.telemetry.daily import DailySink, events_folder
 from lmroute.telemetry.events import run_id
+from lmroute.telemetry.sinks import appending, daily
+from lmroute.telemetry.sinks.daily import DailySink, events_folder
 
 MARCH, APRIL = "2026-03-31T23:59:59.999+00:00", "2026-04-01T00:00:00.000+00:00"
 posix_only = pytest.mark.skipif(os.name != "posix", reason="Windows has no such mode bits")

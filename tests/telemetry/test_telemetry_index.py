@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from lmroute.errors import LmrouteError
 from lmroute.telemetry.index import Damaged, Index, ingest, schema
-from lmroute.telemetry.latest import Records, records_of
-from lmroute.telemetry.usage import BY, NAMES, series, usage
+from lmroute.telemetry.usage.latest import Records, records_of
+from lmroute.telemetry.usage.queries import BY, NAMES, series, usage
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 11, 20, 12, tzinfo=UTC)

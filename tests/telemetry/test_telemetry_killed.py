@@ -22,7 +22,7 @@ TS = "2026-03-31T12:00:00.000+00:00"
 WRITER = """
 import os, random, sys
 from pathlib import Path
-from lmroute.telemetry.daily import DailySink
+from lmroute.telemetry.sinks.daily import DailySink
 sink, dice = DailySink(Path(sys.argv[1])), random.Random(int(sys.argv[2]))
 common, n = {"v": 1, "ts": sys.argv[3], "pid": os.getpid()}, 0
 while True:
@@ -35,7 +35,7 @@ while True:
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from lmroute.telemetry.daily import DailySink
+from lmroute.telemetry.sinks.daily import DailySink
 sink, given = DailySink(Path(sys.argv[1])), 0
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 for room in (1234, 3001, 3002, 4567):

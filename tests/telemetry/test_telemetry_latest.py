@@ -2,8 +2,8 @@
 
 import pytest
 
-from lmroute.telemetry import latest
 from lmroute.telemetry.index import Index
+from lmroute.telemetry.usage import latest
 
 
 @pytest.fixture

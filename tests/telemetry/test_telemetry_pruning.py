@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from lmroute.telemetry.pruning import prune
+from lmroute.telemetry.sinks.pruning import prune
 
 TODAY = date(2026, 3, 31)
 

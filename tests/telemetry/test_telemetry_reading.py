@@ -12,7 +12,7 @@ from lmroute.telemetry.events import CANCELLED, FORMAT_VERSION, CallEvent, Usage
 from lmroute.telemetry.files import FILE, files_in
 from lmroute.telemetry.reading import Call, read
 from lmroute.telemetry.recorded import considered, recorded
-from lmroute.telemetry.sink import JsonlSink
+from lmroute.telemetry.sinks.sink import JsonlSink
 
 AUTO, FIRST, SECOND = Candidate("lmstudio", "auto"), Candidate("openai", "first"), Candidate("openai", "second")
 

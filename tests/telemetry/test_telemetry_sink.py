@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from lmroute import redact
-from lmroute.telemetry import appending
-from lmroute.telemetry.sink import JsonlSink, NoSink, Tee
+from lmroute.telemetry.sinks import appending
+from lmroute.telemetry.sinks.sink import JsonlSink, NoSink, Tee
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,7 +129,7 @@ def test_threads_open_it_once(sink, monkeypatch):
 WRITER = """
 import sys
 from pathlib import Path
-from lmroute.telemetry.sink import JsonlSink
+from lmroute.telemetry.sinks.sink import JsonlSink
 sink = JsonlSink(Path(sys.argv[1]))
 sys.stdin.readline()
 for n in range(100):

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmroute.telemetry import cells
 from lmroute.telemetry.index import Index
 from lmroute.telemetry.index.latency import WITHIN, Latencies, bucket, cell, middle, of_cell
-from lmroute.telemetry.usage import series, usage
+from lmroute.telemetry.usage import cells
+from lmroute.telemetry.usage.queries import series, usage
 
 START = datetime(2026, 11, 20, 22, 30, tzinfo=UTC)
 PROVIDERS = (("lmstudio", "loopback"), ("openai", "cloud"), ("nas", "private"))

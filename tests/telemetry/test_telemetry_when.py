@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmroute.telemetry.when import FORMS, moment
+from lmroute.telemetry.usage.when import FORMS, moment
 
 NOW = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)
 

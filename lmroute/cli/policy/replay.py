@@ -95,8 +95,8 @@ def _sorted_out(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def _files(paths: Sequence[Path]) -> list[Path]:
     """The files of records that some paths name; without one, those of all programs."""
-    from lmroute.telemetry.daily import events_folder  # noqa: PLC0415  see _run
     from lmroute.telemetry.files import files_in, newest_first  # noqa: PLC0415
+    from lmroute.telemetry.sinks.daily import events_folder  # noqa: PLC0415  see _run
 
     files = files_in(*paths) if paths else newest_first([events_folder()])
     if not files:

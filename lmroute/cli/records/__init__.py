@@ -133,7 +133,7 @@ def _private(paths: Sequence[Path]) -> tuple[Index, Ingested]:
 
 def moment(words: str) -> datetime:
     """A time on the command line."""
-    from lmroute.telemetry import when  # noqa: PLC0415  --help needs none
+    from lmroute.telemetry.usage import when  # noqa: PLC0415  --help needs none
 
     try:
         return when.moment(words, datetime.now(UTC))

@@ -12,7 +12,7 @@ from lmroute.cli.records import lines
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lmroute.telemetry.latest import Line, Records
+    from lmroute.telemetry.usage.latest import Line, Records
 
 _LONGEST = 400
 _PLAIN = (

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from lmroute.telemetry.answers import Row, Usage
     from lmroute.telemetry.index import Ingested
+    from lmroute.telemetry.usage.answers import Row, Usage
 
 FORMAT_VERSION = "1.0"
 

@@ -10,7 +10,7 @@ from lmroute import redact
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lmroute.telemetry.latest import Line, Records, Step
+    from lmroute.telemetry.usage.latest import Line, Records, Step
 
 _ID = 8
 _NAME = 40

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from lmroute import redact
 from lmroute.cli.output import table
 from lmroute.cli.records import BUSY, NONE_YET, where
-from lmroute.telemetry.cells import EXACT
-from lmroute.telemetry.chart import BARS, PLAIN_BARS, sparkline
+from lmroute.telemetry.usage.cells import EXACT
+from lmroute.telemetry.usage.chart import BARS, PLAIN_BARS, sparkline
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from lmroute.telemetry.answers import Asked, Row, Series, Usage
     from lmroute.telemetry.index import Ingested
+    from lmroute.telemetry.usage.answers import Asked, Row, Series, Usage
 
 _SHOWN = 40
 _LONGEST_WORD = 40

@@ -123,7 +123,7 @@ def as_data(found: Found, differences: list[str]) -> dict[str, Any]:
 
 
 def _of_all_programs(beginning: str) -> Found:
-    from lmroute.telemetry.latest import one, records_of  # noqa: PLC0415  a file that is named needs no SQLite
+    from lmroute.telemetry.usage.latest import one, records_of  # noqa: PLC0415  a file that is named needs no SQLite
 
     with records.filled(()) as (index, _):
         known = records.asked(index, (), lambda: records_of(index, one(index, beginning).call))

@@ -17,10 +17,10 @@ from filelock import FileLock, Timeout
 
 from lmroute.config import paths
 from lmroute.errors import LmrouteError
-from lmroute.telemetry.daily import events_folder
 from lmroute.telemetry.index import schema
 from lmroute.telemetry.index.ingest import Ingester
 from lmroute.telemetry.index.schema import Damaged
+from lmroute.telemetry.sinks.daily import events_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from lmroute.model import Otlp
-    from lmroute.telemetry.losses import Losses
+    from lmroute.telemetry.sinks.losses import Losses
 
 _log = logger("lmroute.telemetry")
 

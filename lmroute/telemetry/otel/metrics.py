@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.metrics import Counter, Histogram, Meter
 
-    from lmroute.telemetry.losses import Losses
     from lmroute.telemetry.otel.calls import Call
+    from lmroute.telemetry.sinks.losses import Losses
 
 DROPPED = "lmroute.telemetry.dropped"
 

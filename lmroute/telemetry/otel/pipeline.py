@@ -15,7 +15,7 @@ from lmroute.telemetry.otel.transport import endpoint_of, is_loopback
 
 if TYPE_CHECKING:
     from lmroute.model import Otlp
-    from lmroute.telemetry.losses import Losses
+    from lmroute.telemetry.sinks.losses import Losses
 
 _SCOPE = "lmroute"
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lmroute.model import Otlp
-    from lmroute.telemetry.losses import Losses
     from lmroute.telemetry.otel.transport import Connection
+    from lmroute.telemetry.sinks.losses import Losses
 
 _NAME = "lmroute"
 

@@ -13,12 +13,12 @@ from weakref import WeakSet
 from opentelemetry.context import get_current
 
 from lmroute.forks import Locked
-from lmroute.telemetry.backlog import Backlog
-from lmroute.telemetry.losses import Losses
 from lmroute.telemetry.otel.calls import calls
 from lmroute.telemetry.otel.pipeline import Pipeline
 from lmroute.telemetry.otel.spans import is_suppressed, is_told_by_others, tell
-from lmroute.telemetry.worker import PATIENCE_S
+from lmroute.telemetry.sinks.backlog import Backlog
+from lmroute.telemetry.sinks.losses import Losses
+from lmroute.telemetry.sinks.worker import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

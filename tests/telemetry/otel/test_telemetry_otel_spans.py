@@ -19,11 +19,11 @@ from opentelemetry.trace import SpanKind, StatusCode
 import lmroute
 from lmroute import redact
 from lmroute.model import AUTO, Cost, Locality, Otlp, Semconv, Telemetry
-from lmroute.telemetry.losses import Losses
 from lmroute.telemetry.otel.calls import calls
 from lmroute.telemetry.otel.conventions import ATTEMPT, CALL, Row, attributes
 from lmroute.telemetry.otel.pipeline import Pipeline
 from lmroute.telemetry.otel.spans import tell
+from lmroute.telemetry.sinks.losses import Losses
 
 GONE = lm15.TransportError("gone")
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lmroute.telemetry.answers import Asked, Point, Row, Series, Usage
-from lmroute.telemetry.cells import NAMES, Cells, Key, Sums, Words
 from lmroute.telemetry.index.latency import Latencies
+from lmroute.telemetry.usage.answers import Asked, Point, Row, Series, Usage
+from lmroute.telemetry.usage.cells import NAMES, Cells, Key, Sums, Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

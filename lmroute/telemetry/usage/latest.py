@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from lmroute.errors import LmrouteError
-from lmroute.telemetry.cells import NAMES
 from lmroute.telemetry.index.files import line_at
+from lmroute.telemetry.usage.cells import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -17,14 +17,14 @@ import orjson
 from lmroute import redact
 from lmroute.forks import Locked
 from lmroute.logs import logger
-from lmroute.telemetry.appending import TornError
 from lmroute.telemetry.events import FORMAT_VERSION, run_id
+from lmroute.telemetry.sinks.appending import TornError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from lmroute.telemetry.appending import AppendedFile
+    from lmroute.telemetry.sinks.appending import AppendedFile
 
 _log = logger("lmroute.telemetry")
 

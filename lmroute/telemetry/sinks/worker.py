@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lmroute.telemetry.losses import Losses
+    from lmroute.telemetry.sinks.losses import Losses
 
 PATIENCE_S = 2.0
 """How long an end waits for a thread; that of the process, for all threads together."""

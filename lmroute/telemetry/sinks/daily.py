@@ -16,9 +16,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from lmroute.config import paths
-from lmroute.telemetry.appending import AppendedFile
-from lmroute.telemetry.lines import LinesSink
-from lmroute.telemetry.pruning import prune
+from lmroute.telemetry.sinks.appending import AppendedFile
+from lmroute.telemetry.sinks.lines import LinesSink
+from lmroute.telemetry.sinks.pruning import prune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

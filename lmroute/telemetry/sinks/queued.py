@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lmroute.telemetry.backlog import LIMIT, Backlog
-from lmroute.telemetry.losses import Losses
-from lmroute.telemetry.worker import PATIENCE_S
+from lmroute.telemetry.sinks.backlog import LIMIT, Backlog
+from lmroute.telemetry.sinks.losses import Losses
+from lmroute.telemetry.sinks.worker import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from lmroute.telemetry.sink import Sink
+    from lmroute.telemetry.sinks.sink import Sink
 
 
 class QueuedSink:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lmroute.forks import Locked
-from lmroute.telemetry.worker import PATIENCE_S, Worker
+from lmroute.telemetry.sinks.worker import PATIENCE_S, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lmroute.telemetry.losses import Losses
+    from lmroute.telemetry.sinks.losses import Losses
 
 LIMIT = 1000
 """How many things wait at most."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lmroute import redact
 from lmroute.logs import logger
-from lmroute.telemetry.appending import AppendedFile
-from lmroute.telemetry.lines import LinesSink
+from lmroute.telemetry.sinks.appending import AppendedFile
+from lmroute.telemetry.sinks.lines import LinesSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
