@@ -71,7 +71,9 @@ def test_adapter_is_what_the_configuration_asks_for(overrides):
 
 def test_records_go_to_the_sink(overrides, make):
     sink = make.sink()
-    lmroute.load(overrides, sink=sink, cache=False)("hello")
+    lm = lmroute.load(overrides, sink=sink, cache=False)
+    lm("hello")
+    lm.engine.close()  # which waits for a sink of one's own
     assert sink.kinds() == ["attempt", "call"]
 
 

@@ -85,6 +85,7 @@ def test_it_goes_through_dspy_and_never_onto_the_wire(make, server, mode):
             assert predict(question="?").answer == "yes"
         else:
             assert mode.run(predict.acall(question="?")).answer == "yes"
+    lm.engine.routing.sink.flush()
     call = sink.lines[-1]
     assert (call["attributes"]["privacy"], call["attributes"]["tags"]) == ("private", ["pii"])
     (received,) = server.received

@@ -66,7 +66,12 @@ def run(request, make, scripted_lm):
                 sink, adapter = lm.sink, dspy.ChatAdapter()
             stack.callback(lm.engine.close)
             stack.enter_context(dspy.context(lm=lm, adapter=adapter))
-            return lambda: [line for line in sink.lines if line["kind"] == "call"]
+
+            def records():
+                lm.engine.routing.sink.flush()  # a sink of one's own is written to by a thread
+                return [line for line in sink.lines if line["kind"] == "call"]
+
+            return records
 
         yield start
 
