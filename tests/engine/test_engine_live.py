@@ -466,6 +466,17 @@ class Watch:
 
     def __init__(self):
         self.failures = []
+        self.out = {}
+
+    def says(self, **out):
+        self.out = out
+        self.epoch += 1
+
+    def unusable(self):
+        return self.out
+
+    def adopt(self, profiles, settings=None):
+        pass
 
     def failed(self, provider, failure, retry_after_s=None, message="", took_s=0.0):
         self.failures.append((provider, failure, retry_after_s, took_s))
@@ -492,6 +503,32 @@ def test_the_watch_is_told_the_pause_that_the_breaker_makes():
         live.failed(A, Failure.RATE_LIMIT, now, since=now, retry_after=None)
     live.failed(A, Failure.RATE_LIMIT, 130.0, since=130.0, retry_after=60.0)
     assert [pause_s for _, _, pause_s, _ in watch.failures] == [1.0, 2.0, 4.0, 60.0]
+
+
+def test_who_is_found_to_be_down_is_passed_over_and_asked_when_nobody_else_is_left(mode, make, route):
+    engine, children, sink = route(a="from a", b="from b")
+    engine.routing.live.health = watch = Watch()
+    watch.says(a="health: down (connection_refused)")
+    assert mode.complete(engine, make.ask()).model == "b-model"
+    assert sink.lines[-1]["considered"][0]["dropped"] == "health: down (connection_refused)"
+    watch.says(a="health: down (timeout)", b="health: down (timeout)")
+    assert mode.complete(engine, make.ask()).model == "a-model"
+    watch.says()
+    assert mode.complete(engine, make.ask()).model == "a-model"
+    assert len(children["b"].asked) == 1
+
+
+def test_who_is_found_to_be_back_may_be_tried_at_once_whatever_the_breaker_says(make):
+    live = Live(health=(watch := Watch()))
+    live._asked_for = {"a": (A,)}
+    for _ in range(STREAK):
+        live.failed(A, Failure.TRANSPORT, 100.0, since=100.0, retry_after=None)
+    watch.says(a="health: down (connection_refused)")
+    assert A in live.facts(101.0).out
+    assert live.next_try(A, 101.0) == 130.0
+    watch.says()
+    assert live.facts(102.0).out == {}
+    assert live.admits(A, make.profile("a"), 102.0)
 
 
 def test_health_and_breaker_agree_on_a_pause():
